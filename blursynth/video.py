@@ -1,0 +1,374 @@
+"""Open, describe and decode clips: planes as they were coded, with times, tags and damage.
+
+PyAV is the one reader that gives exact presentation times, raw planes, depth, tags and damage flags together. Only
+local, regular files of known containers are opened: a playlist could read other files or reach the network.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+import numpy as np
+from numpy.typing import NDArray
+
+from blursynth.averaging import convert_frame
+from blursynth.colour import ColourModel, colour_model, planar_format
+from blursynth.errors import VideoError
+from blursynth.files import check_regular_file, printable
+
+__all__ = ["MAX_PIXELS", "VIDEO_SUFFIXES", "Frame", "VideoInfo", "decode", "describe", "to_rgb"]
+
+MAX_PIXELS = 64_000_000
+VIDEO_SUFFIXES = frozenset([".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mts", ".m2ts", ".ts", ".mxf", ".3gp"])
+_CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mxf"
+_ATTACHED_PICTURE = 0x400  # FFmpeg's disposition of cover art
+_HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VideoInfo:
+    """What is known of a clip before it is decoded.
+
+    ``width`` and ``height`` are in pixels as coded; ``rotation`` is the number of counter-clockwise quarter turns that
+    make the picture upright. ``pts`` holds the presentation times of the readable frames in units of ``time_base``
+    seconds, sorted, without repeats; ``decode_order`` says which of them each packet brings and ``key_packets`` which
+    packets start afresh. ``num_frames_from_header`` is what the container promises, 0 if it promises nothing.
+    """
+
+    path: Path
+    codec: str
+    width: int
+    height: int
+    rotation: int
+    pixel_format: str
+    colour: ColourModel
+    frame_rate: Fraction
+    time_base: Fraction
+    pts: NDArray[np.int64]
+    decode_order: NDArray[np.int64]
+    key_packets: NDArray[np.bool_]
+    num_frames_from_header: int
+    is_cut_short: bool
+    notes: tuple[str, ...]
+
+    @property
+    def num_frames(self) -> int:
+        """How many frames can be read."""
+        return int(self.pts.size)
+
+    @property
+    def median_step(self) -> int:
+        """The usual time between frames, in units of ``time_base``."""
+        return int(np.median(np.diff(self.pts))) if self.pts.size > 1 else 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One decoded frame.
+
+    ``index`` counts the clip's frames by ``VideoInfo.pts``. ``planes`` are luma and both chroma planes (or G, B, R),
+    (H, W) and twice (h, w), uint8 or uint16, views that live as long as the frame. ``is_damaged`` is set when this
+    frame, or one that it was predicted from, was damaged or concealed.
+    """
+
+    index: int
+    planes: tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
+    is_damaged: bool
+
+
+def describe(path: Path, *, max_pixels: int = MAX_PIXELS) -> VideoInfo:
+    """Read what the container says, every packet's time and the first frame.
+
+    Raises
+    ------
+    VideoError
+        If the file is not a clip that can be decoded and averaged; one line says why.
+    """
+    with _opened(path) as (container, stream):
+        codec = stream.codec_context
+        if codec.width * codec.height > max_pixels:
+            raise VideoError(
+                f"{printable(path)}: {codec.width}x{codec.height} is over the limit of {max_pixels / 1e6:.0f} "
+                "megapixels a frame; scale the clip down first"
+            )
+        packets = _scan(container, stream)
+        if not packets:
+            raise VideoError(f"{printable(path)}: no frame can be read; the recording or copy was cut short")
+        container.seek(0)
+        first = _first_frame(path, container, stream)
+        return _video_info(path, stream, packets, first, container.duration)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
+    check_regular_file(path, VideoError)
+    options = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS}
+    try:
+        container = av.open(f"file:{path.absolute()}", options=options)
+    except (av.error.FFmpegError, ValueError) as error:
+        raise VideoError(f"{printable(path)}: {_why_not_opened(path)}") from error
+    with container:
+        pictures = [s for s in container.streams.video if not int(s.disposition) & _ATTACHED_PICTURE]
+        if not pictures:
+            what = "only a cover picture" if container.streams.video else "no video stream"
+            raise VideoError(f"{printable(path)}: {what}")
+        stream = max(pictures, key=lambda s: s.codec_context.width * s.codec_context.height)
+        if not stream.codec_context.width or not stream.codec_context.pix_fmt:
+            raise VideoError(f"{printable(path)}: the video stream cannot be decoded")
+        stream.thread_type = "AUTO"
+        yield container, stream
+
+
+def _why_not_opened(path: Path) -> str:
+    with path.open("rb") as file:
+        head = file.read(64)
+    if head[4:8] == b"ftyp":
+        return "incomplete MP4 (no index): the recording or copy was cut short"
+    if head.lstrip().startswith((b"#EXTM3U", b"ffconcat", b"<?xml", b"v=0")):
+        return "playlists are not accepted; name the clips themselves"
+    return f"not a video that can be read ({_CONTAINERS.replace(',', ', ')})"
+
+
+@dataclass(frozen=True, slots=True)
+class _Packet:
+    pts: int | None
+    is_key: bool
+
+
+def _scan(container: Any, stream: Any) -> list[_Packet]:
+    packets = []
+    try:
+        for packet in container.demux(stream):
+            if packet.size and not packet.is_discard:
+                pts = packet.pts if packet.pts is not None else packet.dts
+                packets.append(_Packet(pts, bool(packet.is_keyframe)))
+    except av.error.FFmpegError:
+        pass  # the rest is unreadable; the count against the header tells
+    return packets
+
+
+def _first_frame(path: Path, container: Any, stream: Any) -> Any:
+    try:
+        for packet in container.demux(stream):
+            try:
+                for frame in packet.decode():
+                    return frame
+            except av.error.FFmpegError:
+                continue
+    except av.error.FFmpegError:
+        pass
+    raise VideoError(f"{printable(path)}: no frame can be decoded")
+
+
+def _video_info(path: Path, stream: Any, packets: list[_Packet], first: Any, duration_us: int | None) -> VideoInfo:
+    codec = stream.codec_context
+    name = planar_format(first.format.name)
+    if name is None:
+        raise VideoError(f"{printable(path)}: pixel format {first.format.name} is not supported; re-encode as yuv420p")
+    if int(first.color_trc) in _HDR_TRANSFERS:
+        transfer = _HDR_TRANSFERS[int(first.color_trc)]
+        raise VideoError(
+            f"{printable(path)}: HDR video ({transfer} transfer) is not supported; convert it to SDR first"
+        )
+    colour = colour_model(
+        name,
+        matrix_tag=int(first.colorspace),
+        range_tag=int(first.color_range),
+        width=first.width,
+        height=first.height,
+        codec=codec.name,
+    )
+    times = _times(packets, stream)
+    pts = np.unique(times)
+    frame_rate = _frame_rate(pts, stream)
+    promised = int(stream.frames)
+    is_cut_short = promised > len(packets) or _ends_early(pts, stream, duration_us)
+    return VideoInfo(
+        path=path,
+        codec=codec.name,
+        width=first.width,
+        height=first.height,
+        rotation=round(first.rotation / 90) % 4,
+        pixel_format=name,
+        colour=colour,
+        frame_rate=frame_rate,
+        time_base=Fraction(stream.time_base),
+        pts=pts,
+        decode_order=np.searchsorted(pts, times),
+        key_packets=np.array([packet.is_key for packet in packets]),
+        num_frames_from_header=promised,
+        is_cut_short=is_cut_short,
+        notes=_notes(first, colour, frame_rate),
+    )
+
+
+def _times(packets: list[_Packet], stream: Any) -> NDArray[np.int64]:
+    """Return the time of each packet; without stamps, count at the container's rate."""
+    if any(packet.pts is None for packet in packets):
+        step = 1 / (Fraction(stream.average_rate or 25) * stream.time_base)
+        return np.array([round(i * step) for i in range(len(packets))], np.int64)
+    return np.array([packet.pts for packet in packets], np.int64)
+
+
+def _frame_rate(pts: NDArray[np.int64], stream: Any) -> Fraction:
+    """Return the rate of the usual step between frames; the header's when that says the same more precisely."""
+    header = Fraction(stream.guessed_rate or stream.average_rate or 25)
+    if pts.size < 2:
+        return header
+    steps = np.diff(pts)
+    usual = float(np.median(steps))
+    header_step = float(1 / (header * stream.time_base))
+    if abs(header_step - usual) <= max(1.0, 0.01 * usual):  # time stamps are rounded to whole ticks
+        return header
+    regular = steps[steps < 1.5 * usual]
+    measured: Fraction = 1 / (Fraction(float(regular.mean())) * stream.time_base)
+    return measured.limit_denominator(1001)
+
+
+def _ends_early(pts: NDArray[np.int64], stream: Any, duration_us: int | None) -> bool:
+    """Compare the last time with the container's duration: how a Matroska file shows that it was cut."""
+    if stream.frames or not duration_us or pts.size < 2:
+        return False
+    step = float(np.median(np.diff(pts)))
+    end_seconds = float((pts[-1] - min(0, pts[0]) + step) * stream.time_base)
+    return end_seconds < 0.98 * duration_us / 1e6 - 2 * step * float(stream.time_base)
+
+
+def _notes(first: Any, colour: ColourModel, frame_rate: Fraction) -> tuple[str, ...]:
+    notes = []
+    if colour.guessed:
+        told = {"matrix": colour.matrix.upper().replace("BT", "BT."), "range": "limited range"}
+        notes.append(
+            f"no colour tags for {' and '.join(colour.guessed)}: read as "
+            + ", ".join(told[name] for name in colour.guessed)
+        )
+    if first.interlaced_frame:
+        notes.append("interlaced: moving edges are combed; deinterlace it first")
+    if frame_rate < 100:
+        notes.append(f"{float(frame_rate):g} frames/s by its time stamps: averages of slow frame rates show ghosts")
+    return tuple(notes)
+
+
+def decode(info: VideoInfo) -> Iterator[Frame]:
+    """Decode a clip from its beginning, in order of presentation.
+
+    Damaged data does not stop it: the frames that cannot be had are left out, and those that damage has touched are
+    marked, up to the next frame that starts afresh.
+
+    Raises
+    ------
+    VideoError
+        If the file has changed or vanished since it was described.
+    """
+    damage = _Damage(info)
+    with _opened(info.path) as (container, stream):
+        # A frame shown earlier may have been predicted from a damaged one that comes out later.
+        delay = max(1, stream.codec_context.reorder_depth, stream.codec_context.max_b_frames) + 1
+        waiting: deque[tuple[int, Any]] = deque()
+        for frame in _decoded(container, stream):
+            index = damage.index_of(frame)
+            if index is None:
+                continue
+            waiting.append((index, frame))
+            if len(waiting) > delay:
+                yield damage.finished(*waiting.popleft())
+        while waiting:
+            yield damage.finished(*waiting.popleft())
+
+
+def _decoded(container: Any, stream: Any) -> Iterator[Any]:
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            return
+        except av.error.FFmpegError:
+            yield from _flush(stream)
+            return
+        try:
+            yield from packet.decode()
+        except av.error.EOFError:
+            return
+        except av.error.FFmpegError:
+            continue  # the missing frame tells
+
+
+def _flush(stream: Any) -> Iterator[Any]:
+    try:
+        yield from stream.decode(None)
+    except av.error.FFmpegError:
+        return
+
+
+class _Damage:
+    """Which frames cannot be trusted, as far as is known."""
+
+    def __init__(self, info: VideoInfo) -> None:
+        self._info = info
+        self._damaged = np.zeros(info.num_frames, np.bool_)
+        self._next = 0
+        order = info.decode_order
+        self._packet_of = np.zeros(info.num_frames, np.int64)
+        self._packet_of[order[::-1]] = np.arange(order.size)[::-1]
+        self._starts = np.append(np.flatnonzero(info.key_packets), order.size)
+
+    def index_of(self, frame: Any) -> int | None:
+        """Number a decoded frame by its time and note what it says of damage; None if it belongs to no window."""
+        info = self._info
+        index = self._next if frame.pts is None else int(np.searchsorted(info.pts, frame.pts))
+        if not self._next <= index < info.num_frames:
+            return None  # outside what the container lists: nothing was planned with it
+        for missing in range(self._next, index):
+            self._spread(missing)
+        self._next = index + 1
+        if frame.is_corrupt:
+            self._spread(index)
+        if (frame.width, frame.height) != (info.width, info.height):
+            return None
+        return index if planar_format(frame.format.name) == info.pixel_format else None
+
+    def _spread(self, index: int) -> None:
+        """Mark all that was decoded from this frame on, up to the next key frame."""
+        packet = self._packet_of[index]
+        stop = self._starts[np.searchsorted(self._starts, packet, side="right")]
+        self._damaged[self._info.decode_order[packet:stop]] = True
+
+    def finished(self, index: int, frame: Any) -> Frame:
+        """Return the frame with all that is known of it by now."""
+        return Frame(index, _planes(self._info, frame), bool(self._damaged[index]))
+
+
+def _planes(info: VideoInfo, frame: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    if frame.format.name != info.pixel_format:
+        frame = frame.reformat(format=info.pixel_format)
+    dtype = np.uint8 if info.colour.depth == 8 else np.uint16
+    planes = [_plane(plane, dtype) for plane in frame.planes[:3]]
+    if len(planes) == 1:  # grey
+        height, width = planes[0].shape
+        neutral = np.full((-(-height // 2), -(-width // 2)), 128 << (info.colour.depth - 8), dtype)
+        planes += [neutral, neutral]
+    return planes[0], planes[1], planes[2]
+
+
+def _plane(plane: Any, dtype: type[np.uint8] | type[np.uint16]) -> NDArray[Any]:
+    lines = np.frombuffer(plane, dtype).reshape(plane.height, -1)
+    return lines[:, : plane.width]
+
+
+def to_rgb(info: VideoInfo, frame: Frame) -> NDArray[Any]:
+    """Convert one frame, as it was coded (not turned upright).
+
+    Returns
+    -------
+    (H, W, 3) R'G'B' codes: uint8 for 8-bit clips, uint16 with ``info.colour.peak`` as white for deeper ones.
+    """
+    codes = np.empty((info.height, info.width, 3), np.uint8 if info.colour.depth == 8 else np.uint16)
+    convert_frame(*frame.planes, info.colour.siting(), info.colour.coefficients(), codes)
+    return codes
