@@ -1,0 +1,75 @@
+"""``blursynth deblur``."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from blursynth.cli.options import JSON, OVERWRITE, device_option, talk_options
+from blursynth.cli.screen import Screen
+from blursynth.errors import RefusedError
+
+__all__ = ["command"]
+
+
+@click.command("deblur")
+@click.argument("photos", nargs=-1, required=True)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="File, or folder.  [default: beside each photo]")
+@click.option("--suffix", default="_deblurred", show_default=True, help="Added to the names of the results.")
+@click.option("--checkpoint", type=click.Path(path_type=Path), help="Network.  [default: the best of the newest run]")
+@click.option("--tile", default=512, show_default=True, help="Side of the tiles, px; smaller ones need less memory.")
+@click.option("--recursive", is_flag=True, help="Search folders in folders too.")
+@click.option("--strip-metadata", is_flag=True, help="Leave out EXIF, GPS and XMP.")
+@device_option
+@OVERWRITE
+@JSON
+@talk_options
+@click.pass_obj
+def command(
+    screen: Screen,
+    /,
+    photos: tuple[str, ...],
+    output: Path | None,
+    suffix: str,
+    checkpoint: Path | None,
+    tile: int,
+    recursive: bool,
+    strip_metadata: bool,
+    device: str,
+    overwrite: bool,
+    as_json: bool,
+) -> int:
+    """Make blurred photographs sharp.
+
+    Upright, in the same format and depth, with EXIF, ICC profile and resolution kept. Originals are never touched.
+
+    \b
+      blursynth deblur photo.jpg
+      blursynth deblur holiday/ -o sharp/ --checkpoint runs/mine/best.safetensors
+    """
+    from blursynth.files import expand  # noqa: PLC0415
+    from blursynth.photos import PHOTO_SUFFIXES  # noqa: PLC0415
+
+    sources = [
+        path for path in expand(photos, PHOTO_SUFFIXES, is_recursive=recursive)
+        if len(photos) == 1 or not path.stem.endswith(suffix)
+    ]  # fmt: skip
+    from blursynth.model.photographs import deblur_files, output_paths  # noqa: PLC0415  # torch takes seconds
+    from blursynth.model.restore import Deblurrer  # noqa: PLC0415
+
+    outputs = output_paths(sources, output, suffix=suffix)
+    deblurrer = Deblurrer.load(checkpoint, device=device, tile=tile)
+    results = deblur_files(
+        sources, outputs, deblurrer, overwrite=overwrite, strip_metadata=strip_metadata, progress=screen
+    )
+    failed = [result for result in results if result.error]
+    for result in failed:
+        screen.note(f"error: {result.error}")
+    if len(failed) == len(results):
+        raise RefusedError(f"none of {len(results)} photographs could be read")
+    if as_json:
+        click.echo(json.dumps([asdict(result) for result in results], default=str))
+    else:
+        click.echo("\n".join(str(result.output) for result in results if not result.error))
+    return 3 if failed else 0

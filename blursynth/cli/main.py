@@ -1,0 +1,150 @@
+"""The ``blursynth`` command: a group whose commands are loaded when they are called, and what happens to errors."""
+
+import importlib
+import os
+import signal
+import sys
+import tomllib
+import traceback
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+
+import blursynth
+from blursynth.cli.screen import Screen
+from blursynth.errors import BlursynthError, SettingsError
+from blursynth.files import printable
+
+__all__ = ["cli", "main"]
+
+# In the order of the work; the help shows each one's first line without importing it.
+COMMANDS = {
+    "make": "Turn high-frame-rate clips into shards of blurry and sharp pairs.",
+    "train": "Train the multi-scale network on shards.",
+    "deblur": "Make blurred photographs sharp.",
+    "inspect": "Tell what a clip, shard, folder of shards or checkpoint holds.",
+    "verify": "Check every byte of shards and checkpoints.",
+    "demo": "Render a clip, then make, train and deblur with it.",
+    "doctor": "Tell what this machine has and what is missing.",
+}
+
+
+class _LazyGroup(click.Group):
+    """Imports the module of a command when that command is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            close = [name for name in COMMANDS if name.startswith(cmd_name[:3])]
+            if close and not ctx.resilient_parsing:
+                ctx.fail(f"No such command {cmd_name!r}. Did you mean {close[0]!r}?")
+            return None
+        command = importlib.import_module(f"blursynth.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)  # noqa: S101  # a mistake of ours, not the user's
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+def _read_config(context: click.Context, _parameter: click.Parameter, path: Path | None) -> None:
+    if path is None:
+        return
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{printable(path)}: not a settings file: {error}") from error
+    for name, section in values.items():
+        command = context.command.get_command(context, name) if isinstance(context.command, click.Group) else None
+        if command is None or not isinstance(section, dict):
+            raise SettingsError(f"{printable(path)}: [{name}] is not a command of blursynth")
+        known = {option.lstrip("-").replace("-", "_"): p.name for p in command.params for option in p.opts}
+        unknown = [key for key in section if key.replace("-", "_") not in known]
+        if unknown:
+            raise SettingsError(f"{printable(path)}: {name} has no option {unknown[0]!r}")
+        values[name] = {known[key.replace("-", "_")]: value for key, value in section.items()}
+    context.default_map = values
+
+
+def _show_version(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    if value:
+        click.echo(f"blursynth {blursynth.__version__}")
+        context.exit()
+
+
+@click.group(
+    cls=_LazyGroup,
+    context_settings={
+        "auto_envvar_prefix": "BLURSYNTH",
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 100,
+    },
+)
+@click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_show_version, help="Show it.")
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    expose_value=False,
+    callback=_read_config,
+    help="Settings in TOML: a table for each command, for example [make] window = 7.",
+)
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Motion-blur training pairs from video, a network trained on them, photographs made sharp.
+
+    \b
+      blursynth make --video clip.mp4 --window 7
+      blursynth train shards/
+      blursynth deblur photo.jpg
+
+    Any option can come from the environment too: BLURSYNTH_MAKE_WINDOW=9.
+    """
+    context.ensure_object(Screen)
+
+
+def _stop(number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line and exit with the code that says how it went.
+
+    0 done, 1 failed, 2 usage, 3 some inputs failed, 4 input refused, 5 the machine says no, 128 + n by signal n.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _stop)
+    screen = Screen()
+    try:
+        code = cli.main(arguments, prog_name="blursynth", standalone_mode=False, obj=screen)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted; the same command goes on from here", err=True)
+        code = 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads: be quiet
+        code = 0
+    except MemoryError:
+        code = _say(screen, "out of memory: choose smaller pictures, fewer workers or a larger machine", 5)
+    except BlursynthError as error:
+        code = _say(screen, str(error), error.exit_code)
+    except Exception as error:  # the last resort, so that no user ever sees a traceback unasked
+        code = _say(screen, f"internal error: {type(error).__name__}: {error} (a bug; -vv shows where)", 1)
+    sys.exit(code or 0)
+
+
+def _say(screen: Screen, message: str, code: int) -> int:
+    if screen.verbosity >= 2:
+        traceback.print_exc()
+    first_line: Any = message.splitlines()[0] if message else "failed"
+    click.echo(f"error: {printable(first_line)}", err=True)
+    return code

@@ -1,0 +1,71 @@
+"""``blursynth make``."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from blursynth.cli.options import JSON, OVERWRITE, SizeType, talk_options
+from blursynth.cli.screen import Screen
+from blursynth.errors import SettingsError
+
+__all__ = ["command"]
+
+
+@click.command("make")
+@click.argument("clips", nargs=-1)
+@click.option("--video", "videos", multiple=True, metavar="CLIP", help="A clip, folder or glob; repeatable.")
+@click.option("-o", "--output", default="shards", show_default=True, type=click.Path(path_type=Path), help="Folder.")
+@click.option(
+    "--window", default="7", show_default=True, metavar="N|A-B", help="Frames a blur; odd, or a range drawn from."
+)
+@click.option("--stride", type=click.IntRange(min=1), help="Frames from window to window.  [default: they touch]")
+@click.option("--crf", default="gamma:2.2", show_default=True, help="Response curve: gamma:G, srgb, bt709 or linear.")
+@click.option("--resize", type=SizeType(), help="Size of the pairs; reduced in linear light.")
+@click.option("--source-fps", metavar="RATE", help="True frame rate of a clip whose time stamps lie.")
+@click.option("--codec", default="raw", show_default=True, type=click.Choice(["raw", "zstd"]), help="Shard storage.")
+@click.option("--seed", default=0, show_default=True, help="Of what is drawn.")
+@click.option("--preview-video", type=click.Path(path_type=Path), help="Write the blurry frames as H.264 too.")
+@OVERWRITE
+@JSON
+@talk_options
+@click.pass_obj
+def command(
+    screen: Screen,
+    /,
+    clips: tuple[str, ...],
+    videos: tuple[str, ...],
+    output: Path,
+    preview_video: Path | None,
+    overwrite: bool,
+    as_json: bool,
+    **settings: Any,
+) -> int:
+    """Turn high-frame-rate clips into shards of blurry and sharp pairs.
+
+    Each blurry image is the mean of a window of frames in linear light; the frame in its middle is the sharp one.
+    A killed run goes on where it stopped when the same command is run again.
+
+    \b
+      blursynth make --video clip.mp4 --window 7
+      blursynth make clips/ 'more/*.mov' --window 7-13 -o shards --codec zstd
+    """
+    from blursynth.files import expand  # noqa: PLC0415
+    from blursynth.make import MakeConfig, make_dataset, write_preview  # noqa: PLC0415
+    from blursynth.video import VIDEO_SUFFIXES  # noqa: PLC0415
+
+    paths = expand([*clips, *videos], VIDEO_SUFFIXES)
+    if preview_video and len(paths) != 1:
+        raise SettingsError(f"--preview-video shows one clip, and {len(paths)} are given; make them one by one")
+    config = MakeConfig(**settings)
+    summary = make_dataset(paths, output, config, overwrite=overwrite, progress=screen)
+    for clip in summary.clips:
+        for note in (*clip.notes, *((clip.error,) if clip.error else ())):
+            screen.note(note if note == clip.error else f"{clip.path}: {note}")
+    if preview_video:
+        write_preview(summary, preview_video, overwrite=overwrite, progress=screen)
+    screen.note(f"{summary.pairs} pairs of {len(summary.clips)} clip(s), window {config.window}, {config.crf}")
+    click.echo(json.dumps(asdict(summary), default=str) if as_json else str(output))
+    return 0 if summary.is_whole else 3

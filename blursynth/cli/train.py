@@ -1,0 +1,74 @@
+"""``blursynth train``."""
+
+import json
+import time
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from blursynth.cli.options import JSON, device_option, talk_options
+from blursynth.cli.screen import Screen
+
+__all__ = ["command"]
+
+
+@click.command("train")
+@click.argument("shards", default="shards", type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="Folder of the run.  [default: a new one in runs/]"
+)
+@click.option("--resume", is_flag=True, help="Go on with the run of -o, or with the newest one in runs/.")
+@click.option("--network", default="mscnn", show_default=True, type=click.Choice(["mscnn", "lite", "lite-tiny"]))
+@click.option("--steps", default=900_000, show_default=True, type=click.IntRange(min=1), help="Stop after these.")
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Stop after this time, schedule finished.")
+@click.option("--patch", default=256, show_default=True, help="Side of the crops, px.")
+@click.option("--batch", default=2, show_default=True, help="Crops in a step.")
+@click.option("--learning-rate", default=5e-5, show_default=True, help="Of Adam, at its highest.")
+@click.option("--schedule", default="step", show_default=True, type=click.Choice(["step", "cosine"]))
+@click.option(
+    "--loss", default="content-l2", show_default=True, type=click.Choice(["content-l2", "content-l1", "psnr"])
+)
+@click.option("--clip-norm", type=float, help="Shorten longer gradients to this.")
+@click.option(
+    "--validation-fraction", default=0.1, show_default=True, help="Set aside; whole clips if there are several."
+)
+@click.option("--validation-pairs", default=16, show_default=True, help="Scored each time.")
+@click.option("--validation-patch", default=256, show_default=True, help="Side of their centre crops, px.")
+@click.option("--save-minutes", default=5.0, show_default=True, help="Validate and save this often.")
+@click.option("--seed", default=0, show_default=True, help="Of weights, crops and augmentation.")
+@click.option("--workers", default=2, show_default=True, help="Processes that read shards.")
+@device_option
+@JSON
+@talk_options
+@click.pass_obj
+def command(screen: Screen, /, shards: Path, output: Path | None, resume: bool, as_json: bool, **settings: Any) -> int:
+    """Train the multi-scale network on shards.
+
+    The defaults are the network and the settings of Nah et al., CVPR 2017; they want a GPU. Writes best.safetensors,
+    last.safetensors and log.jsonl. Ctrl-C saves first; --resume goes on.
+
+    \b
+      blursynth train shards/
+      blursynth train shards/ --network lite-tiny --loss psnr --schedule cosine --learning-rate 1e-3 \\
+                              --patch 128 --batch 8 --minutes 30
+    """
+    from blursynth.model.checkpoint import load_checkpoint  # noqa: PLC0415  # torch takes seconds
+    from blursynth.model.train import TrainConfig, newest_run, train  # noqa: PLC0415
+
+    run = output or (newest_run(Path("runs")) if resume else Path("runs") / time.strftime("%Y-%m-%d-%H%M%S"))
+    if resume and (run / "last.safetensors").exists():
+        begun = load_checkpoint(run / "last.safetensors").training
+        settings |= {name: begun[name] for name in settings if name in begun and not _is_given(name)}
+    config = TrainConfig(**{field.name: settings[field.name] for field in fields(TrainConfig)})
+    result = train(shards, run, config, resume=resume, progress=screen)
+    screen.note(f"{result.steps} steps done; blursynth deblur photo.jpg --checkpoint {result.best}")
+    click.echo(json.dumps(asdict(result), default=str) if as_json else str(result.best))
+    return 128 + result.stopped_by if result.stopped_by else 0
+
+
+def _is_given(name: str) -> bool:
+    source = click.get_current_context().get_parameter_source(name)
+    return source is not ParameterSource.DEFAULT
