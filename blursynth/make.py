@@ -243,7 +243,7 @@ def _make_clip(
             _ClipRun(plan, todo, manifest, advance).run()
     entries = [entry for name, _ in plan.parts if (entry := manifest.get(name))]
     pairs = sum(entry.pairs for entry in entries)
-    notes = list(info.notes)
+    notes = list(plan.info.notes)
     if info.is_cut_short:
         promised = f" of {info.num_frames_from_header}" if info.num_frames_from_header else ""
         notes.append(f"cut short: {info.num_frames}{promised} frames can be read")
