@@ -1,0 +1,56 @@
+"""Where to compute."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import torch
+
+from blursynth.errors import DeviceError, MachineError
+
+__all__ = ["autocast", "choose_device", "memory_errors"]
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Return the device of a name; ``auto`` is CUDA if it is there, then the CPU.
+
+    Raises
+    ------
+    DeviceError
+        If that device is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise DeviceError("device cuda: torch sees no GPU; --device cpu works everywhere")
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise DeviceError(f"device {name!r} is not there; --device auto takes what is") from error
+    return device
+
+
+def autocast(device: torch.device) -> AbstractContextManager[object]:
+    """Compute in bfloat16 where that is fast, which is on CUDA; elsewhere in float32."""
+    return torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
+
+
+@contextmanager
+def memory_errors(remedy: str) -> Iterator[None]:
+    """Turn "out of memory", of a GPU or of the machine, into a MachineError that says what to do.
+
+    So does a process killed beside us while it read data, which the kernel does when memory runs out. PyTorch raises
+    that wherever this process happens to be.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise MachineError(f"out of GPU memory: {remedy}") from error
+    except MemoryError as error:
+        raise MachineError(f"out of memory: {remedy}") from error
+    except RuntimeError as error:
+        if str(error).startswith("DataLoader worker"):
+            raise MachineError(f"a process that reads data was killed, perhaps for its memory: {remedy}") from error
+        if "can't allocate memory" not in str(error):
+            raise
+        raise MachineError(f"out of memory: {remedy}") from error

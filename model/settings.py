@@ -1,0 +1,109 @@
+"""The settings of a training run, and the learning rate that follows from them."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from blursynth.errors import SettingsError
+
+from .networks import NetworkConfig, NetworkName, build_network, network_config
+
+__all__ = ["FREE_ON_RESUME", "Loss", "TrainConfig", "fraction_done", "learning_rate"]
+
+Loss = Literal["content-l2", "content-l1", "psnr"]
+Schedule = Literal["step", "cosine"]
+# What may differ when a run is resumed: where it stops and how it runs, not what it learns.
+FREE_ON_RESUME = {"steps", "minutes", "save_minutes", "workers", "device", "validation_pairs"}
+
+
+_WARM_UP = 0.02  # of a cosine schedule
+_COSINE_FLOOR = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """What decides a run; stored in its checkpoints. The defaults are those of Nah et al., CVPR 2017.
+
+    Parameters
+    ----------
+    network
+        ``mscnn`` (the paper's), ``lite`` or ``lite-tiny``.
+    steps, minutes
+        The run ends with whichever comes first; ``minutes`` counts the time of resumed runs together.
+    patch, batch
+        Side of the crops in px, and crops in a step.
+    learning_rate
+        Of Adam, at its highest.
+    schedule
+        ``step``: a tenth after a third of the run, as in the paper. ``cosine``: warm-up, then down to a hundredth.
+    loss
+        ``content-l2``: multi-scale content loss, eq. 4. ``content-l1``: the same with absolute errors. ``psnr``: the
+        negative PSNR of the finest scale, with the coarser ones by ``content-l1``.
+    clip_norm
+        Gradients longer than this are shortened to it; None leaves them.
+    validation_fraction, validation_pairs, validation_patch
+        How much is set aside, how many pairs are scored each time, and the side of their centre crops in px.
+    save_minutes
+        Validate and write checkpoints this often.
+    seed
+        Of weights, crops and augmentation.
+    workers
+        Processes that read shards.
+    device
+        ``auto``, ``cpu``, ``cuda``, ``mps``.
+    """
+
+    network: NetworkName = "mscnn"
+    steps: int = 900_000
+    minutes: float | None = None
+    patch: int = 256
+    batch: int = 2
+    learning_rate: float = 5e-5
+    schedule: Schedule = "step"
+    loss: Loss = "content-l2"
+    clip_norm: float | None = None
+    validation_fraction: float = 0.1
+    validation_pairs: int = 16
+    validation_patch: int = 256
+    save_minutes: float = 5.0
+    seed: int = 0
+    workers: int = 2
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        network = network_config(self.network)
+        bounds = {"steps": 1, "batch": 1, "patch": 16, "workers": 0, "validation_pairs": 1, "validation_patch": 16}
+        for name, least in bounds.items():
+            if getattr(self, name) < least:
+                raise SettingsError(f"{name} {getattr(self, name)}: must be {least} or more")
+        for name in ("minutes", "learning_rate", "clip_norm", "save_minutes"):
+            value = getattr(self, name)
+            if value is not None and not (value > 0 and math.isfinite(value)):
+                raise SettingsError(f"{name} {value}: must be more than 0")
+        multiple = _size_multiple(network)
+        if self.patch % multiple:
+            raise SettingsError(f"patch {self.patch}: must be a multiple of {multiple} for {self.network}")
+
+
+def _size_multiple(config: NetworkConfig) -> int:
+    """Return what the sides of images must be multiples of, without building weights."""
+    with torch.device("meta"):
+        return build_network(config).size_multiple
+
+
+def fraction_done(config: TrainConfig, step: int, seconds: float) -> float:
+    """Return how much of a run is done, by steps or by time, in [0, 1]."""
+    by_time = seconds / (60 * config.minutes) if config.minutes else 0.0
+    return min(1.0, max(step / config.steps, by_time))
+
+
+def learning_rate(config: TrainConfig, fraction: float) -> float:
+    """Return the learning rate at a fraction of the run."""
+    if config.schedule == "step":
+        return config.learning_rate * (1.0 if fraction < 1 / 3 else 0.1)
+    if fraction < _WARM_UP:
+        return config.learning_rate * (fraction + 1e-3) / (_WARM_UP + 1e-3)
+    wave = 0.5 * (1 + math.cos(math.pi * (fraction - _WARM_UP) / (1 - _WARM_UP)))
+    return config.learning_rate * (_COSINE_FLOOR + (1 - _COSINE_FLOOR) * wave)
