@@ -1,0 +1,41 @@
+from pathlib import Path
+
+import pytest
+from samples import ClipMaker
+
+from blursynth.contents import inspect_path, verify_paths
+from blursynth.errors import RefusedError
+from blursynth.shards import Manifest
+
+
+def test_inspect_tells_what_each_kind_holds(shards: Path, make_clip: ClipMaker) -> None:
+    folder = inspect_path(shards)
+    assert (folder["kind"], folder["pairs"], folder["sizes"]) == ("folder of shards", 16, ["64x48"])
+    assert folder["pairs_by_source"] == {"one.mkv": 8, "two.mkv": 8}
+    assert folder["config"]["window"] == "3"
+    shard = inspect_path(min(shards.glob("*.h5")))
+    assert (shard["kind"], shard["pairs"], shard["frames_per_blur"], shard["crf"]) == ("shard", 8, [3], "gamma:2.2")
+    clip = inspect_path(make_clip("other.mkv"))
+    assert (clip["kind"], clip["frames"], clip["cut_short"]) == ("clip", 24, False)
+    with pytest.raises(RefusedError):
+        inspect_path(shards / "manifest.jsonl")
+
+
+def test_verify_names_what_is_damaged_missing_or_stray(shards: Path) -> None:
+    assert [finding.error for finding in verify_paths([shards])] == [None, None]
+    first, second = (shards / entry.shard for entry in Manifest.read(shards))
+    data = bytearray(first.read_bytes())
+    data[-1000] ^= 1
+    first.write_bytes(data)
+    second.rename(shards / "stray.h5")
+    errors = {finding.path.name: finding.error or "" for finding in verify_paths([shards, shards / "stray.h5"])}
+    assert "SHA-256" in errors[first.name]
+    assert "No such file" in errors[second.name]
+    assert errors["stray.h5"] == ""  # by itself it is good
+    assert len(verify_paths([shards])) == 3
+
+
+def test_verify_goes_on_after_a_folder_that_is_none(tmp_path: Path, shards: Path) -> None:
+    errors = [finding.error for finding in verify_paths([tmp_path / "runs", shards])]
+    assert errors[0]
+    assert errors[1:] == [None, None]
