@@ -6,18 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
+import imageio.v3 as iio
 import numpy as np
 from numpy.typing import NDArray
 
 from blursynth.errors import SettingsError
-from blursynth.files import make_directory, printable, write_bytes
+from blursynth.files import make_directory, printable, replacing, write_bytes
 from blursynth.make import MakeConfig, make_dataset
 from blursynth.model.data import PairSet, read_pairs, split_pairs
 from blursynth.model.metrics import psnr, ssim
 from blursynth.model.photographs import deblur_files, output_paths
 from blursynth.model.restore import Deblurrer
 from blursynth.model.train import TrainConfig, train
-from blursynth.photos import Photo, read_photo, write_photo
+from blursynth.photos import read_photo
 from blursynth.progress import SILENT, Progress
 from blursynth.scene import write_clip
 from blursynth.shards import Shard
@@ -100,7 +101,7 @@ def run_demo(
     _prepare(output, overwrite=overwrite)
     clip, shards = output / "clip.mp4", output / "shards"
     with progress.task("render", round(240 * seconds), "frames") as advance:
-        write_clip(clip, seconds=seconds, seed=seed, progress=lambda done: advance(done, ""))
+        write_clip(clip, seconds=seconds, seed=seed, progress=lambda _count: advance(1, ""))
     summary = make_dataset([clip], shards, MakeConfig(window=_WINDOW, seed=seed), progress=progress)
     config = _training(minutes, seed)
     result = train(shards, output / "runs" / "demo", config, progress=progress)
@@ -108,7 +109,7 @@ def run_demo(
     blurry, sharp = _images(held_out)
     restored = _deblurred(blurry, output / "held-out", result.best, progress)
     picture = output / "before-after.png"
-    write_photo(picture, *_as_photo(before_after(blurry, restored, sharp)))
+    _write_png(picture, before_after(blurry, restored, sharp))
     return DemoResult(
         output=output,
         clip=clip,
@@ -171,14 +172,15 @@ def _deblurred(blurry: Sequence[Image], directory: Path, checkpoint: Path, progr
     sources = [directory / f"{number:02}.png" for number in range(len(blurry))]
     make_directory(directory)
     for path, image in zip(sources, blurry, strict=True):
-        write_photo(path, *_as_photo(image))
+        _write_png(path, image)
     outputs = output_paths(sources, None)
     deblur_files(sources, outputs, Deblurrer.load(checkpoint), progress=progress)
     return [np.asarray(read_photo(path).pixels, np.uint8) for path in outputs]
 
 
-def _as_photo(pixels: Image) -> tuple[Photo, Image]:
-    return Photo(pixels=pixels, alpha=None, format="PNG"), pixels
+def _write_png(path: Path, pixels: Image) -> None:
+    with replacing(path) as temporary:
+        iio.imwrite(temporary, pixels, extension=".png")
 
 
 def _mean(metric: Callable[[Image, Image], float], images: Sequence[Image], sharp: Sequence[Image]) -> float:
@@ -192,7 +194,7 @@ def before_after(blurry: Sequence[Image], restored: Sequence[Image], sharp: Sequ
     -------
     (H, W, 3) uint8.
     """
-    gains = [psnr(r, s) - psnr(b, s) for b, r, s in zip(blurry, restored, sharp, strict=True)]
+    gains = [_error(b, s).sum() - _error(r, s).sum() for b, r, s in zip(blurry, restored, sharp, strict=True)]
     best = int(np.argmax(gains))
     rows = [_titles(("blurry", "deblurred", "sharp"))]
     for y, x in _most_gained(blurry[best], restored[best], sharp[best]):
@@ -202,7 +204,7 @@ def before_after(blurry: Sequence[Image], restored: Sequence[Image], sharp: Sequ
 
 def _most_gained(blurry: Image, restored: Image, sharp: Image, count: int = 2) -> list[tuple[int, int]]:
     """Return the corners of the panels, apart from each other, where the squared error fell most."""
-    errors = [np.square(image.astype(np.float32) - sharp).sum(2) for image in (blurry, restored)]
+    errors = [_error(image, sharp) for image in (blurry, restored)]
     height, width = min(_PANEL[0], sharp.shape[0]), min(_PANEL[1], sharp.shape[1])
     gain = cv2.boxFilter(errors[0] - errors[1], -1, (width, height), anchor=(0, 0), normalize=False)
     gain = gain[: sharp.shape[0] - height + 1, : sharp.shape[1] - width + 1].copy()
@@ -212,6 +214,11 @@ def _most_gained(blurry: Image, restored: Image, sharp: Image, count: int = 2) -
         corners.append((int(y), int(x)))
         gain[max(0, y - height // 2) : y + height // 2, max(0, x - width) : x + width] = -np.inf
     return corners
+
+
+def _error(image: Image, sharp: Image) -> NDArray[np.float32]:
+    """Return the squared error of each pixel, (H, W) float32."""
+    return np.square(image.astype(np.float32) - sharp).sum(2)  # type: ignore[no-any-return]
 
 
 def _titles(words: Sequence[str]) -> Image:

@@ -1,18 +1,24 @@
 """Write video: H.264 that every player shows, with colours that say what they are."""
 
+import re
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, TypeAlias, cast
 
 import imageio_ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
-from blursynth.errors import OutputError, SettingsError
+from blursynth.errors import DeviceError, OutputError, SettingsError
 from blursynth.files import printable, replacing
 
 __all__ = ["write_h264"]
+
+_Frame: TypeAlias = NDArray[np.uint8]
 
 # swscale's fast path is a whole code off on average; this one rounds.
 _TO_BT709 = (
@@ -20,11 +26,12 @@ _TO_BT709 = (
     "format=yuv420p"
 )
 _TAGS = ["-color_primaries", "bt709", "-color_trc", "bt709", "-colorspace", "bt709", "-color_range", "tv"]
+_NUM_THREADS = "4"  # of x264, whose result depends on it: else every machine would write other bytes
 
 
 def write_h264(
     path: Path,
-    frames: Iterable[NDArray[np.uint8]],
+    frames: Iterable[_Frame],
     *,
     size: tuple[int, int],
     frame_rate: Fraction,
@@ -36,6 +43,8 @@ def write_h264(
 
     Parameters
     ----------
+    path
+        A name that ends in .mp4; the file appears when it is whole.
     frames
         (H, W, 3) uint8 R'G'B' codes. A last odd column or row is cut off, since 4:2:0 has none.
     size
@@ -44,6 +53,10 @@ def write_h264(
         In frames per second.
     quality
         x264's CRF: 0 is lossless, 51 is worst.
+    preset
+        x264's word for how long it may search: "ultrafast" to "veryslow".
+    overwrite
+        Whether an existing file may be replaced.
 
     Returns
     -------
@@ -52,43 +65,82 @@ def write_h264(
     Raises
     ------
     SettingsError
-        If the name does not end in .mp4, or ``path`` exists and ``overwrite`` is false.
+        If the name does not end in .mp4, ``path`` exists and ``overwrite`` is false, or there are no frames.
+    DeviceError
+        If there is no ffmpeg.
     OutputError
         If the disk or the encoder says no; nothing is left then.
+    ValueError
+        If a frame is not what is said above.
     """
+    name = printable(path)
     if path.suffix.lower() != ".mp4":
-        raise SettingsError(f"{printable(path)}: videos are written as MP4; choose a name that ends in .mp4")
+        raise SettingsError(f"{name}: videos are written as MP4; choose a name that ends in .mp4")
     height, width = size[0] & ~1, size[1] & ~1
     count = 0
     with replacing(path, overwrite=overwrite) as temporary:
-        rate = f"{frame_rate.numerator}/{frame_rate.denominator}"
-        writer = imageio_ffmpeg.write_frames(
-            str(temporary.absolute()),
-            (width, height),
-            pix_fmt_in="rgb24",
-            pix_fmt_out="yuv420p",
-            fps=float(frame_rate),
-            codec="libx264",
-            quality=None,
-            macro_block_size=1,
-            ffmpeg_log_level="error",
-            input_params=["-r", rate],  # imageio-ffmpeg would round it to two decimals
-            output_params=[
-                *["-vf", _TO_BT709, "-r", rate, "-crf", str(quality), "-preset", preset, *_TAGS],
-                *["-movflags", "+faststart", "-f", "mp4"],
-            ],
-        )
-        try:
-            writer.send(None)
+        arguments = [
+            *["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(frame_rate), "-i", "-"],
+            *["-vf", _TO_BT709, "-r", str(frame_rate), *_TAGS],
+            *["-c:v", "libx264", "-crf", str(quality), "-preset", preset, "-threads", _NUM_THREADS],
+            *["-movflags", "+faststart", "-f", "mp4", str(temporary.absolute())],
+        ]
+        with _running_ffmpeg(arguments, name) as send:
             for frame in frames:
-                writer.send(np.ascontiguousarray(frame[:height, :width]))
+                if frame.shape != (*size, 3) or frame.dtype != np.uint8:
+                    raise ValueError(f"frame {count} must be {(*size, 3)} uint8, not {frame.shape} {frame.dtype}")
+                send(np.ascontiguousarray(frame[:height, :width]))
                 count += 1
-        except (OSError, subprocess.SubprocessError) as error:
-            raise OutputError(
-                f"{printable(path)}: the encoder stopped: {str(error).strip().splitlines()[-1]}"
-            ) from error
-        finally:
-            writer.close()
-        if temporary.stat().st_size == 0:
-            raise OutputError(f"{printable(path)}: the encoder wrote nothing; is the disk full?")
+            if not count:
+                raise SettingsError(f"{name}: no frames to write")
     return count
+
+
+@contextmanager
+def _running_ffmpeg(arguments: list[str], name: str) -> Iterator[Callable[[_Frame], None]]:
+    """Give a function that sends a frame to ffmpeg; ``name`` is of the file, for messages.
+
+    The block ends when ffmpeg has ended well. If anything is raised in it, ffmpeg is killed.
+    """
+    with TemporaryFile() as log, _start(arguments, log) as process:
+        pipe = cast("IO[bytes]", process.stdin)
+
+        def send(frame: _Frame) -> None:
+            rest = frame.data.cast("B")
+            try:
+                while rest:
+                    rest = rest[pipe.write(rest) :]
+            except BrokenPipeError as error:
+                process.wait()
+                raise _failure(process, log, name) from error
+
+        try:
+            yield send
+            pipe.close()
+            if process.wait():
+                raise _failure(process, log, name)
+        except BaseException:
+            process.kill()
+            raise
+
+
+def _start(arguments: list[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
+    # Not imageio_ffmpeg.write_frames, which would not tell how ffmpeg ended, nor what it said.
+    try:
+        return subprocess.Popen(  # noqa: S603  # the path comes from imageio-ffmpeg
+            [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=log,  # a file, since nobody empties a pipe meanwhile
+            bufsize=0,
+            process_group=0,  # a Ctrl-C is for us; we kill ffmpeg
+        )
+    except (OSError, RuntimeError) as error:
+        raise DeviceError(f"no ffmpeg that runs: {error}; install one, or name it in IMAGEIO_FFMPEG_EXE") from error
+
+
+def _failure(process: subprocess.Popen[bytes], log: IO[bytes], name: str) -> OutputError:
+    log.seek(0)
+    first, *_ = log.read().decode(errors="replace").split("\n")
+    said = re.sub(r"^\[[^]]*\] *", "", first)  # which part of ffmpeg said it
+    return OutputError(f"{name}: the encoder stopped: {printable(said) or f'exit status {process.returncode}'}")

@@ -24,7 +24,7 @@ from blursynth.progress import SILENT, Progress
 from blursynth.shards import SCHEMA, Codec, Entry, Manifest, Shard, ShardWriter, pairs_per_shard
 from blursynth.synthesis import Pair, Synthesizer, held_frames, output_size
 from blursynth.video import VideoInfo, decode, describe
-from blursynth.windows import Window, WindowRule, plan_windows
+from blursynth.windows import Window, WindowRule, count_gaps, plan_windows
 
 __all__ = ["ClipSummary", "MakeConfig", "MakeSummary", "make_dataset", "plan_clip", "write_preview"]
 
@@ -247,6 +247,9 @@ def _make_clip(
     if info.is_cut_short:
         promised = f" of {info.num_frames_from_header}" if info.num_frames_from_header else ""
         notes.append(f"cut short: {info.num_frames}{promised} frames can be read")
+    if gaps := count_gaps(info.pts):
+        unbroken = plan_windows(np.arange(info.num_frames), config.rule(), seed=config.seed, source=sha256)
+        notes.append(f"{gaps} gap(s) in its times cost {len(unbroken) - plan.num_windows} windows")
     if pairs < plan.num_windows:
         notes.append(f"damaged: {plan.num_windows - pairs} of {plan.num_windows} windows dropped")
     if not pairs:

@@ -251,7 +251,9 @@ def _notes(first: Any, colour: ColourModel, frame_rate: Fraction) -> tuple[str, 
     if first.interlaced_frame:
         notes.append("interlaced: moving edges are combed; deinterlace it first")
     if frame_rate < 100:
-        notes.append(f"{float(frame_rate):g} frames/s by its time stamps: averages of slow frame rates show ghosts")
+        notes.append(
+            f"{float(frame_rate):g} frames/s by its time stamps: give --source-fps if it is slow motion; ghosts if not"
+        )
     return tuple(notes)
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from blursynth.errors import SettingsError
 
-__all__ = ["Window", "WindowRule", "plan_windows"]
+__all__ = ["Window", "WindowRule", "count_gaps", "plan_windows"]
 
 _MAX_LENGTH = 1023
 _GAP_STEPS = 1.5  # a longer step than this many usual ones is a gap, and no window crosses it
@@ -108,6 +108,11 @@ def plan_windows(pts: NDArray[np.int64], rule: WindowRule, *, seed: int = 0, sou
             windows.append(Window(number, first, length))
             first += rule.stride or length
     return windows
+
+
+def count_gaps(pts: NDArray[np.int64]) -> int:
+    """Return how often time jumps by more than the usual step, so that no window may cross."""
+    return max(0, len(_runs(pts)) - 1)
 
 
 def _runs(pts: NDArray[np.int64]) -> Sequence[tuple[int, int]]:

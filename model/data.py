@@ -12,6 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import starmap
 from pathlib import Path
+from types import FrameType
 from typing import NamedTuple
 
 import numpy as np
@@ -196,7 +197,12 @@ def _as_batch(images: NDArray[np.uint8], first_sample: int) -> Batch:
 
 def _start_worker(_number: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the trainer, which saves a checkpoint first
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, _stay_once)
+
+
+def _stay_once(number: int, _frame: FrameType | None) -> None:
+    """Let the first SIGTERM pass: if the whole group of processes got it, the trainer saves and then ends us."""
+    signal.signal(number, signal.SIG_DFL)
 
 
 def batches(

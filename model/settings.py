@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
@@ -16,8 +16,7 @@ Loss = Literal["content-l2", "content-l1", "psnr"]
 Schedule = Literal["step", "cosine"]
 # What may differ when a run is resumed: where it stops and how it runs, not what it learns.
 FREE_ON_RESUME = {"steps", "minutes", "save_minutes", "workers", "device", "validation_pairs"}
-
-
+_LEAST = {"steps": 1, "batch": 1, "patch": 16, "workers": 0, "validation_pairs": 1, "validation_patch": 16, "seed": 0}
 _WARM_UP = 0.02  # of a cosine schedule
 _COSINE_FLOOR = 0.01
 
@@ -74,10 +73,14 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         network = network_config(self.network)
-        bounds = {"steps": 1, "batch": 1, "patch": 16, "workers": 0, "validation_pairs": 1, "validation_patch": 16}
-        for name, least in bounds.items():
+        for name, known in (("schedule", get_args(Schedule)), ("loss", get_args(Loss))):
+            if getattr(self, name) not in known:
+                raise SettingsError(f"{name} {getattr(self, name)!r} is unknown; choose one of {', '.join(known)}")
+        for name, least in _LEAST.items():
             if getattr(self, name) < least:
                 raise SettingsError(f"{name} {getattr(self, name)}: must be {least} or more")
+        if not 0 <= self.validation_fraction < 1:
+            raise SettingsError(f"validation_fraction {self.validation_fraction}: must be 0 or more and less than 1")
         for name in ("minutes", "learning_rate", "clip_norm", "save_minutes"):
             value = getattr(self, name)
             if value is not None and not (value > 0 and math.isfinite(value)):

@@ -106,7 +106,7 @@ def train(
     make_directory(run)
     with (
         locked(run, "another blursynth train"),
-        memory_errors(f"choose --batch or --patch below {config.batch}, {config.patch}"),
+        memory_errors(f"choose --batch or --patch below {config.batch}, {config.patch}, or fewer --workers"),
     ):
         sweep(run)
         state = _begin(run, config, device, resume=resume)
@@ -275,10 +275,10 @@ def _validate_and_save(
         scores=scores,
         optimizer=_optimizer_tensors(state),
     )
-    save_checkpoint(run / _LAST, checkpoint)
-    if is_best:
+    if is_best:  # first: a run killed between the two goes on from the older last one, and finds a best one there
         values = {f.name: getattr(checkpoint, f.name) for f in fields(checkpoint) if f.name != "optimizer"}
         save_checkpoint(run / _BEST, Checkpoint(**values))
+    save_checkpoint(run / _LAST, checkpoint)
     append_line(run / _LOG, json.dumps({"step": state.step, "seconds": round(state.seconds, 1), "scores": scores}))
     if score is not None:
         progress.note(f"step {state.step}: validation {score:.2f} dB{', the best so far' if is_best else ''}")

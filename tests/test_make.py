@@ -228,8 +228,9 @@ def test_damage_costs_the_windows_that_touch_it(make_clip: ClipMaker, tmp_path: 
 def test_windows_do_not_cross_gaps_in_time(make_clip: ClipMaker, tmp_path: Path) -> None:
     pts = [*range(8), *range(40, 47)]
     clip = make_clip(num_frames=15, pts=pts, rate=100)
-    make_dataset([clip], tmp_path / "out", MakeConfig(window="3"))
+    summary = make_dataset([clip], tmp_path / "out", MakeConfig(window="3"))
     assert [centre for centre, _, _ in pairs_of(tmp_path / "out")] == [1, 4, 9, 12]
+    assert "1 gap(s) in its times cost 1 windows" in summary.clips[0].notes
 
 
 def test_a_true_rate_replaces_one_that_lies(make_clip: ClipMaker, tmp_path: Path) -> None:

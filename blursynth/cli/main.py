@@ -131,12 +131,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         click.echo("interrupted; the same command goes on from here", err=True)
         code = 130
     except SystemExit as end:
-        if not isinstance(end.__context__, OSError):  # click ends with 1 when nobody reads; that is no failure
+        if end.code != 1:  # of a signal; with 1 click ends when nobody reads what we print, which is no failure
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads: be quiet
         code = 0
     except MemoryError:
         code = _say(screen, "out of memory: choose smaller pictures, fewer workers or a larger machine", 5)

@@ -51,7 +51,7 @@ class Screen:
         columns = (
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
-            TextColumn("{task.completed:.0f}/{task.total:.0f} {task.fields[unit]}"),
+            TextColumn("{task.completed:.4g}/{task.total:.4g} {task.fields[unit]}"),
             TextColumn("{task.fields[rate]}"),
             TextColumn("{task.fields[remark]}"),
             TimeRemainingColumn(),
@@ -84,5 +84,5 @@ class _PlainLines:
         self._last = now
         rate = self._done / (now - self._start)
         left = max(0.0, self._total - self._done) / rate
-        done_text = f"{self._done:.0f}/{self._total:.0f} {self._unit}, {rate:.3g} {self._unit}/s"
+        done_text = f"{self._done:.4g}/{self._total:.4g} {self._unit}, {rate:.3g} {self._unit}/s"
         click.echo(f"{self._label}: {done_text}, {left:.0f} s left  {remark}".rstrip(), err=True)

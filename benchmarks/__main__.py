@@ -1,0 +1,14 @@
+"""Run the benchmarks: ``python -m benchmarks [make|loader|deblur …]``."""
+
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks import deblur, loader, make
+
+BENCHMARKS = {"make": make.run, "loader": loader.run, "deblur": deblur.run}
+
+if __name__ == "__main__":
+    for name in sys.argv[1:] or BENCHMARKS:
+        with tempfile.TemporaryDirectory(prefix="blursynth-bench-") as folder:
+            BENCHMARKS[name](Path(folder))

@@ -1,0 +1,45 @@
+"""Pillow, held so that it does what we say: each format by an opener of its own, and our limit of pixels."""
+
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from PIL import Image
+from PIL.AvifImagePlugin import AvifImageFile
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from blursynth.photos.photo import PhotoFormat
+
+__all__ = ["OPENERS", "pillow_limits"]
+
+# Not Image.open: it would take a telephone's JPEG with a second picture inside for a film, and warn of large ones.
+OPENERS: dict[PhotoFormat, type[ImageFile]] = {
+    "JPEG": JpegImageFile,
+    "PNG": PngImageFile,
+    "TIFF": TiffImageFile,
+    "WEBP": WebPImageFile,
+    "BMP": BmpImageFile,
+    "AVIF": AvifImageFile,
+}
+_lock = threading.Lock()
+
+
+@contextmanager
+def pillow_limits(max_pixels: int) -> Iterator[None]:
+    """Put our limit in the place of Pillow's, and silence its warnings of odd metadata.
+
+    Both are settings of the process: without the lock, two threads would each restore what the other had set.
+    """
+    with _lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, max_pixels
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before

@@ -1,0 +1,197 @@
+"""Read a photograph: check that the file is one, decode it to full depth, turn it upright."""
+
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import cv2
+import numpy as np
+from PIL import Image
+from PIL.ExifTags import Base
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+
+from blursynth.errors import MachineError, PhotoError
+from blursynth.files import check_regular_file, printable
+from blursynth.photos.metadata import (
+    exif_of_tiff,
+    is_lossless_webp,
+    jpeg_coding,
+    neutral_exif,
+    neutral_xmp,
+    png_chunks,
+    resolution,
+)
+from blursynth.photos.photo import Photo, PhotoFormat, Samples, recolour
+from blursynth.photos.pillow import OPENERS, pillow_limits
+
+__all__ = ["read_photo"]
+
+_FORMAT_OF_MAGIC: dict[bytes, PhotoFormat] = {
+    **dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "TIFF"),
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"BM": "BMP",
+}
+# What Pillow calls the samples -> what we decode them to, without and with transparency. Others are refused.
+_MODES = {
+    **dict.fromkeys(("1", "L", "LA", "La"), ("L", "LA")),
+    **dict.fromkeys(("I;16", "I;16B"), ("I;16", "I;16")),
+    **dict.fromkeys(("P", "PA", "RGB", "RGBA", "RGBX", "YCbCr"), ("RGB", "RGBA")),
+}
+
+
+def read_photo(path: str | os.PathLike[str], *, max_pixels: int = 500_000_000) -> Photo:
+    """Read a photograph and turn it upright.
+
+    Parameters
+    ----------
+    path
+        A JPEG, PNG, TIFF, WebP, BMP or AVIF; the content decides, not the name.
+    max_pixels
+        More are refused before memory is taken for them. During the call, this stands in the place of Pillow's own
+        limit, which photographs of telephones exceed; calls of several threads take turns.
+
+    Raises
+    ------
+    PhotoError
+        If the file is missing, empty, not a regular file, of another format, cut short, damaged, too large, of several
+        pages or frames, or neither grey nor RGB of 8 or 16 bits.
+    MachineError
+        If the memory is too small for it.
+    """
+    path = Path(path)
+    check_regular_file(path, PhotoError)
+    with _refusing(path), pillow_limits(max_pixels):
+        with path.open("rb") as file:
+            file_format = _identify(file.read(64))
+            file.seek(0)
+            data = file.read()
+        with OPENERS[file_format](io.BytesIO(data)) as image:
+            _check_header(image, max_pixels)
+            return _read(image, file_format, data)
+
+
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """Name the file in every error, whatever a decoder raises."""
+    name = printable(path)
+    try:
+        yield
+    except PhotoError as error:
+        raise PhotoError(f"{name}: {error}") from error
+    except MemoryError as error:
+        raise MachineError(
+            f"{name}: out of memory while decoding; use a machine with more or a smaller file"
+        ) from error
+    except Image.DecompressionBombError as error:
+        raise PhotoError(f"{name}: {error}; raise --max-pixels if you trust it") from error
+    except Exception as error:  # on damaged files, decoders raise nearly anything
+        raise PhotoError(
+            f"{name}: cannot be decoded ({printable(str(error))}); if it is whole, save it as 8- or 16-bit RGB"
+        ) from error
+
+
+def _identify(head: bytes) -> PhotoFormat:
+    for magic, file_format in _FORMAT_OF_MAGIC.items():
+        if head.startswith(magic):
+            return file_format
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return "WEBP"
+    if head[4:8] == b"ftyp" and (b"avif" in head or b"avis" in head):
+        return "AVIF"
+    if head[4:8] == b"ftyp" and (b"hei" in head or b"hev" in head or b"mif1" in head):
+        raise PhotoError("HEIC is not supported; convert it to JPEG or PNG first")
+    raise PhotoError("not a JPEG, PNG, TIFF, WebP, BMP or AVIF photograph; convert it first")
+
+
+def _check_header(image: ImageFile, max_pixels: int) -> None:
+    width, height = image.size
+    if width * height > max_pixels:
+        raise PhotoError(
+            f"{width}x{height} is over the limit of {max_pixels} pixels; raise --max-pixels if you trust it"
+        )
+    num_frames = getattr(image, "n_frames", 1)
+    if num_frames > 1:
+        raise PhotoError(f"{num_frames} pages or frames; save the one you want as a file of its own")
+    if image.mode not in _MODES:
+        raise PhotoError(f"{image.mode} samples, neither grey nor RGB of 8 or 16 bits; convert it to sRGB first")
+    if isinstance(image, TiffImageFile):
+        tags = image.tag_v2
+        bits = set(tags.get(Base.BitsPerSample, (1,)))
+        is_planar, is_premultiplied = tags.get(Base.PlanarConfiguration) == 2, 1 in tags.get(Base.ExtraSamples, ())
+        if max(bits) > 8 and (bits != {16} or is_planar or is_premultiplied):
+            raise PhotoError("a TIFF of 12 bits, or of 16 in planes or premultiplied; save it as plain 16-bit RGB")
+
+
+def _read(image: ImageFile, file_format: PhotoFormat, data: bytes) -> Photo:
+    first_info, is_deep, is_turned = dict(image.info), False, False
+    if isinstance(image, TiffImageFile):
+        # Pillow turns the pixels while it loads them, and forgets how; OpenCV too, but by the tag alone, not by XMP.
+        first_info["exif"] = exif_of_tiff(image.getexif())
+        is_deep = 16 in image.tag_v2.get(Base.BitsPerSample, ())
+        is_turned = not is_deep or Base.Orientation in image.tag_v2
+    elif file_format == "PNG":
+        is_deep = data[24] == 16
+    mode = _MODES[image.mode][image.has_transparency_data]
+    image.load()  # the 16-bit ones too: only Pillow notices when a file is cut short
+    pixels, alpha = _decode_deep(image, data, mode) if is_deep else _decode(image, mode)
+
+    info = {**image.info, **first_info}  # a PNG may have metadata behind its pixels
+    orientation, exif = neutral_exif(info.get("exif") or b"")
+    xmp_orientation, xmp = neutral_xmp(info.get("xmp"))
+    orientation = orientation or xmp_orientation
+    if not is_turned:
+        pixels, alpha = _upright(pixels, orientation), None if alpha is None else _upright(alpha, orientation)
+    is_sideways = orientation > 4
+    return Photo(
+        pixels=pixels,
+        alpha=alpha,
+        format=file_format,
+        is_grey=mode in {"L", "LA", "I;16"} or (file_format == "PNG" and data[25] == 4),  # Pillow: 16-bit LA is RGBA
+        is_lossless=file_format in {"PNG", "TIFF", "BMP"} or (file_format == "WEBP" and is_lossless_webp(data)),
+        exif=exif,
+        icc_profile=info.get("icc_profile") or None,
+        xmp=xmp,
+        dpi=resolution(info, is_sideways=is_sideways),
+        jpeg=jpeg_coding(image, is_sideways=is_sideways) if isinstance(image, JpegImageFile) else None,
+        png_chunks=png_chunks(data) if file_format == "PNG" else (),
+    )
+
+
+def _decode(image: Image.Image, mode: str) -> tuple[Samples, Samples | None]:
+    if image.mode != mode:
+        image = image.convert(mode)
+    if mode == "RGB":
+        return np.array(image), None  # a copy, since the bytes that Pillow hands out are read-only
+    array = np.asarray(image)
+    if mode == "L":
+        return recolour(array, cv2.COLOR_GRAY2RGB), None
+    if mode == "LA":
+        return recolour(array[..., 0].copy(), cv2.COLOR_GRAY2RGB), array[..., 1].copy()
+    return recolour(array, cv2.COLOR_RGBA2RGB), array[..., 3].copy()
+
+
+def _decode_deep(image: ImageFile, data: bytes, mode: str) -> tuple[Samples, Samples | None]:
+    array: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if array is None or array.dtype != np.uint16:
+        raise PhotoError("its 16-bit samples cannot be decoded; save it as plain 16-bit RGB")
+    if array.ndim == 2:
+        transparent = image.info.get("transparency")  # the one transparent grey of a PNG, which OpenCV passes over
+        alpha = None if transparent is None else np.where(array == transparent, 0, 65535).astype(np.uint16)
+        if isinstance(image, TiffImageFile) and image.tag_v2.get(Base.PhotometricInterpretation) == 0:
+            array = 65535 - array  # in this file, 0 is white
+        return recolour(array, cv2.COLOR_GRAY2RGB), alpha
+    if array.shape[2] == 3:
+        return recolour(array, cv2.COLOR_BGR2RGB), None
+    return recolour(array, cv2.COLOR_BGRA2RGB), array[..., 3].copy() if mode == "RGBA" else None
+
+
+def _upright(array: Samples, orientation: int) -> Samples:
+    turned = cv2.transpose(array) if orientation > 4 else array
+    axis = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}.get(orientation)
+    return cast("Samples", turned if axis is None else cv2.flip(turned, axis))
