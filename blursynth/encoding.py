@@ -23,8 +23,9 @@ _Frame: TypeAlias = NDArray[np.uint8]
 # swscale's fast path is a whole code off on average; this one rounds.
 _TO_BT709 = (
     "scale=out_color_matrix=bt709:out_range=tv:flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp,"
-    "format=yuv420p"
+    "format=yuv420p,setparams=color_primaries=bt709:color_trc=bt709"
 )
+# Older ffmpegs, which do not take the tags from the frames, are told once more.
 _TAGS = ["-color_primaries", "bt709", "-color_trc", "bt709", "-colorspace", "bt709", "-color_range", "tv"]
 _NUM_THREADS = "4"  # of x264, whose result depends on it: else every machine would write other bytes
 

@@ -5,6 +5,7 @@ come from a generator keyed by (seed, s).
 """
 
 import hashlib
+import os
 import signal
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -197,12 +198,12 @@ def _as_batch(images: NDArray[np.uint8], first_sample: int) -> Batch:
 
 def _start_worker(_number: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the trainer, which saves a checkpoint first
-    signal.signal(signal.SIGTERM, _stay_once)
+    signal.signal(signal.SIGTERM, _leave)
 
 
-def _stay_once(number: int, _frame: FrameType | None) -> None:
-    """Let the first SIGTERM pass: if the whole group of processes got it, the trainer saves and then ends us."""
-    signal.signal(number, signal.SIG_DFL)
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    """End without a fault: if the whole group of processes got the signal, PyTorch must not stop the trainer for us."""
+    os._exit(0)
 
 
 def batches(

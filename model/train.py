@@ -6,7 +6,7 @@ best validation score) and ``log.jsonl``.
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
@@ -34,7 +34,8 @@ __all__ = ["TrainConfig", "TrainResult", "newest_run", "train"]
 _LAST, _BEST, _LOG = "last.safetensors", "best.safetensors", "log.jsonl"
 _LOG_EVERY_SECONDS = 10.0
 _MAX_SKIPPED_IN_A_ROW = 10
-SCORE_DEFINITION = "mean over images of PSNR in dB, RGB, uint8 rounded, peak 255, centre crops"
+_PSNR_OF_EQUAL_IMAGES = 100.0  # not infinite, or one of them would hide what becomes of the others
+SCORE_DEFINITION = "mean over images of PSNR in dB (100 at most), RGB, uint8 rounded, peak 255, centre crops"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ def train(
         sweep(run)
         state = _begin(run, config, device, resume=resume)
         examples = centre_crops(validation, patch=config.validation_patch, count=config.validation_pairs)
-        blurry_psnr = _mean([psnr(blurry, sharp) for blurry, sharp in examples])
+        blurry_psnr = _mean([_score(blurry, sharp) for blurry, sharp in examples])
         _announce(progress, config, device, training, validation)
         with stopping() as stopped_by:
             _loop(state, config, device, training, examples, run, progress, stopped_by)
@@ -161,13 +162,16 @@ def _resumed(path: Path, config: TrainConfig, device: torch.device) -> _Run:
     optimizer = _optimizer(network, config)
     names = [name for name, _ in network.named_parameters()]
     state = optimizer.state_dict()
-    state["state"] = {
-        index: {key: checkpoint.optimizer[f"{name}.{key}"] for key in ("step", "exp_avg", "exp_avg_sq")}
-        for index, name in enumerate(names)
-        if f"{name}.step" in checkpoint.optimizer
-    }
+    try:
+        state["state"] = {
+            index: {key: checkpoint.optimizer[f"{name}.{key}"] for key in ("step", "exp_avg", "exp_avg_sq")}
+            for index, name in enumerate(names)
+            if f"{name}.step" in checkpoint.optimizer
+        }
+        kept = {key: checkpoint.progress[key] for key in ("step", "seconds", "best_psnr", "skipped")}
+    except KeyError as error:
+        raise CheckpointError(f"{printable(path)}: {error} is missing; no run can go on from it") from error
     optimizer.load_state_dict(state)
-    kept = {key: checkpoint.progress[key] for key in ("step", "seconds", "best_psnr", "skipped")}
     return _Run(network, optimizer, **kept)
 
 
@@ -196,7 +200,10 @@ def _loop(
     with progress.task("train", total, unit) as advance:
         while state.step < config.steps and not stopped_by() and not _time_is_up(config, clock):
             with clock.waiting():
-                batch = augment(_on_device(next(stream), device), seed=config.seed)
+                crops = _next_unless_stopped(stream, stopped_by)
+            if crops is None:
+                break
+            batch = augment(_on_device(crops, device), seed=config.seed)
             for group in state.optimizer.param_groups:
                 group["lr"] = learning_rate(config, fraction_done(config, state.step, clock.seconds))
             _update(state, config, batch, device)
@@ -208,6 +215,15 @@ def _loop(
             if clock.is_time_to("save", 60 * config.save_minutes):
                 _validate_and_save(state, config, device, examples, run, progress)
     _validate_and_save(state, config, device, examples, run, progress)
+
+
+def _next_unless_stopped(stream: Iterator[Batch], stopped_by: Callable[[], int | None]) -> Batch | None:
+    try:
+        return next(stream)
+    except Exception:
+        if stopped_by():  # the processes that read may have got the signal too, and be gone
+            return None
+        raise
 
 
 def _on_device(batch: Batch, device: torch.device) -> Batch:
@@ -295,8 +311,12 @@ def _validate(
         with autocast(device):
             restored = restore_images(network, images)
         codes = restored[0].permute(1, 2, 0).mul(255).round().to(torch.uint8).cpu().numpy()
-        scores.append(psnr(codes, sharp))
+        scores.append(_score(codes, sharp))
     return _mean(scores)
+
+
+def _score(restored: NDArray[np.uint8], sharp: NDArray[np.uint8]) -> float:
+    return min(_PSNR_OF_EQUAL_IMAGES, psnr(restored, sharp))
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -11,11 +11,11 @@ from typing import Any
 import click
 import pytest
 from click.testing import CliRunner
-from samples import ClipMaker
 
 from blursynth.cli.main import COMMANDS, cli, main
 from blursynth.make import MakeConfig
 from blursynth.model import TrainConfig
+from samples import ClipMaker
 
 BLURSYNTH = [sys.executable, "-m", "blursynth"]
 

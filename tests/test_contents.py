@@ -1,11 +1,11 @@
 from pathlib import Path
 
 import pytest
-from samples import ClipMaker
 
 from blursynth.contents import inspect_path, verify_paths
 from blursynth.errors import RefusedError
 from blursynth.shards import Manifest
+from samples import ClipMaker
 
 
 def test_inspect_tells_what_each_kind_holds(shards: Path, make_clip: ClipMaker) -> None:

@@ -77,7 +77,13 @@ def test_write_at_goes_on_after_short_writes(tmp_path: Path, monkeypatch: pytest
 def test_check_regular_file_never_blocks(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "empty").touch()
-    for name, reason in [("pipe", "regular"), ("empty", "empty"), ("none", "No such"), (".", "regular"), ("a\0b", "null")]:
+    for name, reason in [
+        ("pipe", "regular"),
+        ("empty", "empty"),
+        ("none", "No such"),
+        (".", "regular"),
+        ("a\0b", "null"),
+    ]:
         with pytest.raises(VideoError, match=reason):
             files.check_regular_file(tmp_path / name, VideoError)
 

@@ -10,13 +10,13 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from photo_samples import Array, chunk, exif_block, noise, patches, png, save, save_deep, tiff
 from PIL import Image
 
 from blursynth import files, photos
 from blursynth.errors import OutputError, PhotoError, SettingsError
 from blursynth.photos import reading, writing
 from blursynth.photos.photo import PhotoFormat
+from photo_samples import Array, chunk, exif_block, noise, patches, png, save, save_deep, tiff
 
 
 @pytest.mark.parametrize("is_lossless", [False, True])

@@ -6,6 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image, JpegImagePlugin, PngImagePlugin
+from PIL.ExifTags import IFD
+
+from blursynth import photos
 from photo_samples import (
     MAKER_NOTE,
     PROFILE,
@@ -23,10 +27,6 @@ from photo_samples import (
     save_with_metadata,
     tiff,
 )
-from PIL import Image, JpegImagePlugin, PngImagePlugin
-from PIL.ExifTags import IFD
-
-from blursynth import photos
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
