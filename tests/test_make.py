@@ -5,7 +5,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -119,36 +118,50 @@ def test_what_was_harmed_is_made_again(make_clip: ClipMaker, tmp_path: Path, sma
     assert file_hashes(out) == before
 
 
+# Runs make and dies, without any chance to clean up, at the call to the disk that the third argument counts.
+DYING_MAKE = """
+import itertools, os, signal, sys
+from pathlib import Path
+import blursynth.make as make
+
+calls = itertools.count(1)
+def dying(name):
+    real = getattr(os, name)
+    def call(*arguments, **options):
+        if next(calls) == int(sys.argv[3]):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*arguments, **options)
+    setattr(os, name, call)
+for name in ("pwrite", "fsync", "posix_fallocate", "replace", "rename"):
+    dying(name)
+make.pairs_per_shard = lambda height, width: 3
+make.make_dataset([Path(sys.argv[1])], Path(sys.argv[2]), make.MakeConfig(window="3"))
+print(next(calls))
+"""
+
+
 def test_killed_at_any_moment_it_leaves_whole_shards_and_finishes_with_the_same_bytes(
     make_clip: ClipMaker, tmp_path: Path
 ) -> None:
-    clip = make_clip(frames=moving_texture(120, 96, 128), codec="libx264", name="clip.mp4")
-    script = (
-        "import sys; from pathlib import Path; import blursynth.make as make\n"
-        "make.pairs_per_shard = lambda height, width: 3\n"
-        "make.make_dataset([Path(sys.argv[1])], Path(sys.argv[2]), make.MakeConfig(window='3'))\n"
-    )
-    command = [sys.executable, "-c", script, str(clip)]
-    begin = time.monotonic()
-    subprocess.run([*command, str(tmp_path / "undisturbed")], check=True)
-    usual_seconds = time.monotonic() - begin
+    clip = make_clip(frames=moving_texture(60, 96, 128), codec="libx264", name="clip.mp4")
+
+    def make(out: Path, die_at: int) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", DYING_MAKE, str(clip), str(out), str(die_at)]
+        return subprocess.run(command, check=False, capture_output=True, text=True)
+
+    num_calls = int(make(tmp_path / "undisturbed", 0).stdout)
     expected = file_hashes(tmp_path / "undisturbed")
+    assert num_calls > 100
     out = tmp_path / "out"
     draw = random.Random(0)
     kills = 0
     for _ in range(8):
-        process = subprocess.Popen([*command, str(out)])
-        try:
-            process.wait(usual_seconds * draw.uniform(0.3, 0.95))
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            kills += 1
+        kills += make(out, draw.randrange(1, num_calls // 3)).returncode == -signal.SIGKILL
         for path in out.glob("*.h5"):
             assert hashlib.sha256(path.read_bytes()).hexdigest() == expected[path.name]
         Manifest.read(out, must_exist=False)
-    assert kills
-    subprocess.run([*command, str(out)], check=True)
+    assert kills >= 3
+    assert make(out, 0).returncode == 0
     assert file_hashes(out) == expected
 
 
