@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import blursynth.make
 from blursynth.crf import response_curve
 from blursynth.errors import OutputError, SettingsError, VideoError
 from blursynth.make import MakeConfig, MakeSummary, make_dataset, write_preview
@@ -24,7 +23,7 @@ from samples import ClipMaker, moving_texture
 @pytest.fixture
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put two pairs into a shard, so that small clips give several shards."""
-    monkeypatch.setattr(blursynth.make, "pairs_per_shard", lambda _height, _width: 2)
+    monkeypatch.setattr("blursynth.make.plan.pairs_per_shard", lambda _height, _width: 2)
 
 
 def pairs_of(directory: Path) -> list[tuple[int, NDArray[np.uint8], NDArray[np.uint8]]]:
@@ -92,7 +91,7 @@ def test_the_same_command_gives_the_same_bytes_and_then_does_nothing(
     for name in ("one", "two"):
         make_dataset([clip], tmp_path / name, MakeConfig(window="3-7"))
     assert file_hashes(tmp_path / "one") == file_hashes(tmp_path / "two")
-    monkeypatch.setattr(blursynth.make, "decode", lambda _info: pytest.fail("decoded again"))
+    monkeypatch.setattr("blursynth.make.run.decode", lambda _info: pytest.fail("decoded again"))
     assert make_dataset([clip], tmp_path / "one", MakeConfig(window="3-7")).is_whole
 
 
@@ -122,7 +121,7 @@ def test_what_was_harmed_is_made_again(make_clip: ClipMaker, tmp_path: Path, sma
 DYING_MAKE = """
 import itertools, os, signal, sys
 from pathlib import Path
-import blursynth.make as make
+from blursynth.make import MakeConfig, make_dataset, plan
 
 calls = itertools.count(1)
 def dying(name):
@@ -134,8 +133,8 @@ def dying(name):
     setattr(os, name, call)
 for name in ("pwrite", "fsync", "posix_fallocate", "replace", "rename"):
     dying(name)
-make.pairs_per_shard = lambda height, width: 3
-make.make_dataset([Path(sys.argv[1])], Path(sys.argv[2]), make.MakeConfig(window="3"))
+plan.pairs_per_shard = lambda height, width: 3
+make_dataset([Path(sys.argv[1])], Path(sys.argv[2]), MakeConfig(window="3"))
 print(next(calls))
 """
 
@@ -289,7 +288,7 @@ def test_the_disk_fills_in_the_middle(
     with pytest.raises(OutputError, match="the disk is full"):
         make_dataset([clip], out, MakeConfig(window="3"))
     monkeypatch.undo()
-    monkeypatch.setattr(blursynth.make, "pairs_per_shard", lambda _height, _width: 2)
+    monkeypatch.setattr("blursynth.make.plan.pairs_per_shard", lambda _height, _width: 2)
     names = set(file_hashes(out))
     assert not any(name.endswith(".tmp") for name in names)
     assert 0 < len(names & set(file_hashes(tmp_path / "undisturbed"))) < len(file_hashes(tmp_path / "undisturbed"))
