@@ -27,8 +27,7 @@ class DeblurResult:
 def output_paths(sources: Sequence[Path], output: Path | None, *, suffix: str = "_deblurred") -> list[Path]:
     """Decide where results go: beside each photograph with ``suffix`` in its name, or to ``output``.
 
-    ``output`` is a file for a single photograph, unless it is a folder or is written with a slash at its end; for
-    several it is a folder.
+    ``output`` is a file if there is a single photograph, it has an ending and no folder stands there; else a folder.
 
     Raises
     ------
@@ -41,14 +40,20 @@ def output_paths(sources: Sequence[Path], output: Path | None, *, suffix: str = 
         found = [output]
     else:
         found = [output / f"{source.stem}{suffix}{source.suffix}" for source in sources]
-    seen: dict[Path, Path] = {source.absolute(): source for source in sources}
+    seen = {_place(source): source for source in sources} | {source.resolve(): source for source in sources}
     for source, path in zip(sources, found, strict=True):
-        if path.absolute() in seen:
+        place = _place(path)
+        if place in seen:
             raise SettingsError(
-                f"{printable(source)}: its result would replace {printable(seen[path.absolute()])}; choose another -o"
+                f"{printable(source)}: its result would replace {printable(seen[place])}; choose another -o"
             )
-        seen[path.absolute()] = path
+        seen[place] = path
     return found
+
+
+def _place(path: Path) -> Path:
+    """Return which name would be written, however its folder is spelt; a link there would be replaced itself."""
+    return path.parent.resolve() / path.name
 
 
 def deblur_files(

@@ -40,8 +40,9 @@ class Deblurrer:
         self, network: Network, *, device: torch.device | None = None, tile: int = _TILE, overlap: int | None = None
     ) -> None:
         overlap = min(_OVERLAP, tile // 3) if overlap is None else overlap
-        if tile < 64 or not 0 <= overlap <= tile // 3:
-            raise SettingsError(f"tile {tile}: 64 px or more, and three times the overlap of {overlap}")
+        least = max(64, 4 * network.size_multiple)
+        if tile < least or not 0 <= overlap <= tile // 3:
+            raise SettingsError(f"tile {tile}: {least} px or more, and three times the overlap of {overlap}")
         self._device = device or choose_device()
         self._network = network.eval().to(self._device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._tile, self._overlap = tile, overlap
@@ -63,7 +64,10 @@ class Deblurrer:
 
     def num_tiles(self, height: int, width: int) -> int:
         """Return how many tiles a photograph is cut into."""
-        return len(_starts(height, self._tile, self._overlap)) * len(_starts(width, self._tile, self._overlap))
+        return len(self._starts(height)) * len(self._starts(width))
+
+    def _starts(self, length: int) -> list[int]:
+        return _starts(length, self._tile, self._overlap, self._network.size_multiple)
 
     def __call__(self, pixels: NDArray[Any], *, on_tile: Callable[[bool], None] | None = None) -> NDArray[Any]:
         """Restore a photograph.
@@ -87,7 +91,8 @@ class Deblurrer:
         MachineError
             If memory runs out.
         """
-        if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype not in {np.dtype(np.uint8), np.dtype(np.uint16)}:
+        is_image = pixels.ndim == 3 and pixels.shape[2] == 3 and pixels.size > 0
+        if not is_image or pixels.dtype not in {np.dtype(np.uint8), np.dtype(np.uint16)}:
             raise ValueError(f"pixels are {pixels.dtype} {pixels.shape}: expected (H, W, 3) uint8 or uint16")
         with memory_errors(f"choose a --tile smaller than {self._tile}"):
             return self._restore(pixels, on_tile or (lambda _is_finite: None))
@@ -95,8 +100,7 @@ class Deblurrer:
     def _restore(self, pixels: NDArray[Any], on_tile: Callable[[bool], None]) -> NDArray[Any]:
         height, width = pixels.shape[:2]
         peak = np.iinfo(pixels.dtype).max
-        rows = _starts(height, self._tile, self._overlap)
-        columns = _starts(width, self._tile, self._overlap)
+        rows, columns = self._starts(height), self._starts(width)
         restored = np.empty_like(pixels)
         carried = np.zeros((0, width, 3), np.float32)  # the lower part of the tiles above, weighted
         for i, top in enumerate(rows):
@@ -126,12 +130,17 @@ class Deblurrer:
         return (restored.cpu().numpy() if is_finite else unit), is_finite
 
 
-def _starts(length: int, tile: int, overlap: int) -> list[int]:
-    """Return where tiles begin so that they cover a side, the last one flush with its end."""
+def _starts(length: int, tile: int, overlap: int, multiple: int) -> list[int]:
+    """Return where tiles begin so that they cover a side; the last one may be a little shorter than the others.
+
+    They begin on multiples of what the network divides its images by, so that it sees the same squares as in the whole
+    photograph.
+    """
     if length <= tile:
         return [0]
-    count = -(-(length - overlap) // (tile - overlap))
-    return [round(i * (length - tile) / (count - 1)) for i in range(count)]
+    step = (tile - overlap) // multiple * multiple
+    count = 1 + -(-(length - tile) // step)
+    return [-(-i * (length - tile) // ((count - 1) * multiple)) * multiple for i in range(count)]
 
 
 def _ramp(starts: list[int], index: int, length: int, tile: int, overlap: int) -> NDArray[np.float32]:
