@@ -124,22 +124,20 @@ def _row_codes(
     cr_row: Array,
     codes: Array,
 ) -> None:
-    """Convert one row to interleaved R'G'B' codes 0 … peak, rounded."""
+    """Convert one row to R'G'B' codes 0 … peak, rounded: all of R, then all of G, then all of B."""
     shift_x, shift_y, is_centred = siting[0], siting[1], siting[2]
     _upsample_row(cb, row, shift_x, shift_y, is_centred, blended, cb_row)
     _upsample_row(cr, row, shift_x, shift_y, is_centred, blended, cr_row)
     y_offset, c_offset, peak = matrix[0], matrix[1], matrix[11]
-    r_y, r_cb, r_cr = matrix[2], matrix[3], matrix[4]
-    g_y, g_cb, g_cr = matrix[5], matrix[6], matrix[7]
-    b_y, b_cb, b_cr = matrix[8], matrix[9], matrix[10]
     half, zero = np.float32(0.5), np.float32(0.0)
-    for x in range(luma.shape[1]):
-        y = np.float32(luma[row, x]) - y_offset
-        u = cb_row[x] - c_offset
-        v = cr_row[x] - c_offset
-        codes[3 * x] = np.int32(min(max(r_y * y + (r_cb * u + r_cr * v) + half, zero), peak))
-        codes[3 * x + 1] = np.int32(min(max(g_y * y + (g_cb * u + g_cr * v) + half, zero), peak))
-        codes[3 * x + 2] = np.int32(min(max(b_y * y + (b_cb * u + b_cr * v) + half, zero), peak))
+    width = luma.shape[1]
+    for channel in range(3):
+        by_y, by_cb, by_cr = matrix[2 + 3 * channel], matrix[3 + 3 * channel], matrix[4 + 3 * channel]
+        out = codes[channel * width : (channel + 1) * width]
+        for x in range(width):
+            y = by_y * (np.float32(luma[row, x]) - y_offset)
+            c = by_cb * (cb_row[x] - c_offset) + by_cr * (cr_row[x] - c_offset)
+            out[x] = np.int32(min(max(y + c + half, zero), peak))
 
 
 @_compiled
@@ -192,7 +190,7 @@ def mean_codes(
     blended = np.empty(cb.shape[2] + 1, np.float32)
     cb_row = np.empty(width, np.float32)
     cr_row = np.empty(width, np.float32)
-    codes = np.empty((num_frames, 3 * width), np.int32)
+    codes = np.empty((num_frames, 3 * width), luma.dtype)  # small, so that it stays in the cache
     sums = np.empty(3 * width, np.uint32)
     floats = np.empty(3 * width, np.float32)
     bits = floats.view(np.uint32)
@@ -207,17 +205,17 @@ def mean_codes(
             for i in range(3 * width):
                 sums[i] += table[line[i]]
         floats[:] = sums
-        blurry_row = blurry[row].reshape(3 * width)
-        sharp_row = sharp[row].reshape(3 * width)
-        for i in range(3 * width):
-            sharp_row[i] = code8[codes[centre, i]]
-            total = np.int64(sums[i])
-            code: Any = np.int64(bins[bits[i] >> _BIN_BITS])
-            while total >= thresholds[code + 1]:
-                code += 1
-            if total - thresholds[code] <= guard or thresholds[code + 1] - total <= guard:
-                code = _exact_code(code, codes, i, linear, exact_thresholds)
-            blurry_row[i] = code
+        for channel in range(3):
+            for x in range(width):
+                i = channel * width + x
+                sharp[row, x, channel] = code8[codes[centre, i]]
+                total = np.int64(sums[i])
+                code: Any = np.int64(bins[bits[i] >> _BIN_BITS])
+                while total >= thresholds[code + 1]:
+                    code += 1
+                if total - thresholds[code] <= guard or thresholds[code + 1] - total <= guard:
+                    code = _exact_code(code, codes, i, linear, exact_thresholds)
+                blurry[row, x, channel] = code
 
 
 @_compiled
@@ -229,7 +227,7 @@ def linear_mean(
     blended = np.empty(cb.shape[2] + 1, np.float32)
     cb_row = np.empty(width, np.float32)
     cr_row = np.empty(width, np.float32)
-    codes = np.empty(3 * width, np.int32)
+    codes = np.empty(3 * width, luma.dtype)
     sums = np.empty(3 * width, np.float64)
     for row in range(height):
         sums[:] = 0.0
@@ -238,9 +236,9 @@ def linear_mean(
             _row_codes(luma[slot], cb[slot], cr[slot], row, siting, matrix, blended, cb_row, cr_row, codes)
             for i in range(3 * width):
                 sums[i] += linear[codes[i]]
-        light_row = light[row].reshape(3 * width)
-        for i in range(3 * width):
-            light_row[i] = sums[i] / slots.size
+        for channel in range(3):
+            for x in range(width):
+                light[row, x, channel] = sums[channel * width + x] / slots.size
 
 
 @_compiled
@@ -250,9 +248,8 @@ def convert_frame(luma: Array, cb: Array, cr: Array, siting: Array, matrix: Arra
     blended = np.empty(cb.shape[1] + 1, np.float32)
     cb_row = np.empty(width, np.float32)
     cr_row = np.empty(width, np.float32)
-    line = np.empty(3 * width, np.int32)
+    line = np.empty(3 * width, luma.dtype)
     for row in range(height):
         _row_codes(luma, cb, cr, row, siting, matrix, blended, cb_row, cr_row, line)
-        out = codes[row].reshape(3 * width)
-        for i in range(3 * width):
-            out[i] = line[i]
+        for channel in range(3):
+            codes[row, :, channel] = line[channel * width : (channel + 1) * width]
