@@ -25,8 +25,9 @@ Array = NDArray[Any]
 
 Compiled = TypeVar("Compiled", bound=Callable[..., object])
 
-_SCALE_BITS = 28  # 15 frames of full light still fit into 32 bits
-_BIN_BITS = 13  # the low bits of a float32 that are dropped to find the bin of a sum
+_MAX_SCALE_BITS = 28  # 15 frames of full light still fit into 32 bits
+_MAX_BIN_BITS = 15  # the low bits of a float32 that are dropped to find the bin of a sum: 256 bins to an octave
+_NEVER = 1 << 40  # a sum that no window has
 
 
 def _compiled(function: Compiled) -> Compiled:
@@ -38,37 +39,44 @@ def _compiled(function: Compiled) -> Compiled:
 class ExactEncoder:
     """Tables that turn a sum of table entries into the display code of the mean; made by `ExactEncoder.build`."""
 
-    num_frames: int
     table: NDArray[np.uint32]  # (peak + 1,) linear light of each code, scaled
     linear: NDArray[np.float64]  # (peak + 1,) the same without rounding
-    bins: NDArray[np.uint8]  # first candidate of the code by the leading bits of the sum
-    thresholds: NDArray[np.uint32]  # (257,) smallest sum of each code; 256 is a sentinel
-    exact_thresholds: NDArray[np.float64]  # (257,) the same in linear light times num_frames
+    bins: NDArray[np.uint8]  # the code with which each bin of sums begins
+    bin_bits: int  # a bin is a sum's float32 representation without these low bits
+    thresholds: NDArray[np.int64]  # (257,) smallest sum of each code; those of 0 and 256 are out of reach
+    exact_thresholds: NDArray[np.float64]  # (257,) the same in linear light times the number of frames
     code8: NDArray[np.uint8]  # (peak + 1,) source code to 8-bit code
-    light_per_unit: float
 
     @classmethod
     def build(cls, curve: ResponseCurve, num_frames: int, peak: int = 255) -> "ExactEncoder":
         """Make the tables for windows of ``num_frames`` frames of codes from 0 to ``peak``."""
-        scale_bits = min(_SCALE_BITS, 32 - int(num_frames).bit_length())
+        scale_bits = min(_MAX_SCALE_BITS, 32 - int(num_frames).bit_length())
         scale = float(1 << scale_bits)
         linear = curve.linear_of_codes(peak)
-        exact = np.concatenate([[0.0], curve.code_thresholds() * num_frames, [np.inf]])
-        thresholds = np.full(257, np.iinfo(np.uint32).max, np.uint32)
-        thresholds[:256] = np.ceil(exact[:256] * scale).astype(np.uint32)
-        num_bins = int(np.float32(scale * num_frames).view(np.uint32) >> _BIN_BITS) + 2
-        starts = (np.arange(num_bins, dtype=np.uint32) << _BIN_BITS).view(np.float32).astype(np.float64)
-        bins = np.maximum(np.searchsorted(thresholds[:256].astype(np.float64), starts, side="right") - 1, 0)
+        exact = np.concatenate([[-np.inf], curve.code_thresholds() * num_frames, [np.inf]])
+        thresholds = np.array([-_NEVER, *np.ceil(exact[1:256] * scale), _NEVER]).astype(np.int64)
+        bins, bin_bits = _bins(thresholds[1:256], largest=scale * num_frames)
         return cls(
-            num_frames=num_frames,
             table=np.rint(linear * scale).astype(np.uint32),
             linear=linear,
-            bins=bins.astype(np.uint8),
+            bins=bins,
+            bin_bits=bin_bits,
             thresholds=thresholds,
             exact_thresholds=exact,
             code8=np.rint(np.arange(peak + 1) * (255 / peak)).astype(np.uint8),
-            light_per_unit=1.0 / (scale * num_frames),
         )
+
+
+def _bins(thresholds: NDArray[np.int64], *, largest: float) -> tuple[NDArray[np.uint8], int]:
+    """Divide the sums into bins, as few as leave at most one threshold in each."""
+    for bin_bits in range(_MAX_BIN_BITS, 0, -1):
+        num_bins = int(np.float32(largest).view(np.uint32) >> bin_bits) + 2
+        begins = (np.arange(num_bins, dtype=np.uint32) << bin_bits).view(np.float32).astype(np.float64)
+        codes = np.searchsorted(thresholds, begins, side="right")  # how many thresholds each bin is past
+        inside = np.searchsorted(thresholds, begins[1:], side="left") - codes[:-1]
+        if inside.max() <= 1:
+            return codes.astype(np.uint8), bin_bits
+    raise ValueError("the response curve is too flat: its codes cannot be told apart")
 
 
 @_compiled
@@ -154,6 +162,64 @@ def _exact_code(code: int, codes: Array, column: int, linear: Array, exact_thres
 
 
 @_compiled
+def _sum_frames(codes: Array, table: Array, sums: Array) -> None:
+    """Sum the table's entries of all frames; several at a time, which spares writing and reading the sums."""
+    num_frames = codes.shape[0]
+    sums[:] = 0
+    done = 0
+    while done + 4 <= num_frames:
+        a, b, c, d = codes[done], codes[done + 1], codes[done + 2], codes[done + 3]
+        for i in range(sums.size):
+            sums[i] += table[a[i]] + table[b[i]] + table[c[i]] + table[d[i]]
+        done += 4
+    while done < num_frames:
+        a = codes[done]
+        for i in range(sums.size):
+            sums[i] += table[a[i]]
+        done += 1
+
+
+@_compiled
+def _encode(
+    sums: Array, bits: Array, bins: Array, bin_bits: int, thresholds: Array, guard: int, encoded: Array
+) -> bool:
+    """Encode sums; return whether one of them is so near a threshold that the rounding of the table might decide.
+
+    Without branches, which would be mispredicted: a bin holds one threshold at most.
+    """
+    is_unsure = False
+    for i in range(sums.size):
+        total = np.int64(sums[i])
+        code: Any = np.int64(bins[bits[i] >> bin_bits])
+        code += total >= thresholds[code + 1]
+        is_unsure |= (total - thresholds[code] <= guard) | (thresholds[code + 1] - total <= guard)
+        encoded[i] = code
+    return is_unsure
+
+
+@_compiled
+def _make_sure(
+    sums: Array, codes: Array, thresholds: Array, guard: int, linear: Array, exact_thresholds: Array, encoded: Array
+) -> None:
+    """Encode again, from the same sums in float64, what is near a threshold."""
+    for i in range(sums.size):
+        total = np.int64(sums[i])
+        code: Any = np.int64(encoded[i])
+        if total - thresholds[code] <= guard or thresholds[code + 1] - total <= guard:
+            encoded[i] = _exact_code(code, codes, i, linear, exact_thresholds)
+
+
+@_compiled
+def _interleave(line: Array, out: Array) -> None:
+    """Write a row of R, then G, then B into a row of pixels, (W, 3)."""
+    width = out.shape[0]
+    for x in range(width):
+        out[x, 0] = line[x]
+        out[x, 1] = line[width + x]
+        out[x, 2] = line[2 * width + x]
+
+
+@_compiled
 def mean_codes(
     luma: Array,
     cb: Array,
@@ -164,6 +230,7 @@ def mean_codes(
     table: Array,
     linear: Array,
     bins: Array,
+    bin_bits: int,
     thresholds: Array,
     exact_thresholds: Array,
     code8: Array,
@@ -180,7 +247,7 @@ def mean_codes(
         (M,) int64, M odd: the ring slots of the window; the frame in the middle is the sharp one.
     siting, matrix
         From `colour.ColourModel`: (3,) int64 and (12,) float32.
-    table, linear, bins, thresholds, exact_thresholds, code8
+    table, linear, bins, bin_bits, thresholds, exact_thresholds, code8
         From `ExactEncoder`.
     blurry, sharp
         (H, W, 3) uint8, written.
@@ -194,28 +261,20 @@ def mean_codes(
     sums = np.empty(3 * width, np.uint32)
     floats = np.empty(3 * width, np.float32)
     bits = floats.view(np.uint32)
-    centre = num_frames // 2
+    encoded = np.empty(3 * width, np.uint8)
     guard = num_frames // 2 + 2  # each table entry is off by half a unit at most
     for row in range(height):
-        sums[:] = 0
         for j in range(num_frames):
             slot = slots[j]
-            line = codes[j]
-            _row_codes(luma[slot], cb[slot], cr[slot], row, siting, matrix, blended, cb_row, cr_row, line)
-            for i in range(3 * width):
-                sums[i] += table[line[i]]
+            _row_codes(luma[slot], cb[slot], cr[slot], row, siting, matrix, blended, cb_row, cr_row, codes[j])
+        _sum_frames(codes, table, sums)
         floats[:] = sums
-        for channel in range(3):
-            for x in range(width):
-                i = channel * width + x
-                sharp[row, x, channel] = code8[codes[centre, i]]
-                total = np.int64(sums[i])
-                code: Any = np.int64(bins[bits[i] >> _BIN_BITS])
-                while total >= thresholds[code + 1]:
-                    code += 1
-                if total - thresholds[code] <= guard or thresholds[code + 1] - total <= guard:
-                    code = _exact_code(code, codes, i, linear, exact_thresholds)
-                blurry[row, x, channel] = code
+        if _encode(sums, bits, bins, bin_bits, thresholds, guard, encoded):
+            _make_sure(sums, codes, thresholds, guard, linear, exact_thresholds, encoded)
+        _interleave(encoded, blurry[row])
+        for i in range(3 * width):
+            encoded[i] = code8[codes[num_frames // 2, i]]
+        _interleave(encoded, sharp[row])
 
 
 @_compiled
@@ -236,9 +295,8 @@ def linear_mean(
             _row_codes(luma[slot], cb[slot], cr[slot], row, siting, matrix, blended, cb_row, cr_row, codes)
             for i in range(3 * width):
                 sums[i] += linear[codes[i]]
-        for channel in range(3):
-            for x in range(width):
-                light[row, x, channel] = sums[channel * width + x] / slots.size
+        sums /= slots.size
+        _interleave(sums, light[row])
 
 
 @_compiled
@@ -251,5 +309,4 @@ def convert_frame(luma: Array, cb: Array, cr: Array, siting: Array, matrix: Arra
     line = np.empty(3 * width, luma.dtype)
     for row in range(height):
         _row_codes(luma, cb, cr, row, siting, matrix, blended, cb_row, cr_row, line)
-        for channel in range(3):
-            codes[row, :, channel] = line[channel * width : (channel + 1) * width]
+        _interleave(line, codes[row])

@@ -95,6 +95,7 @@ class Synthesizer:
             tables.table,
             tables.linear,
             tables.bins,
+            tables.bin_bits,
             tables.thresholds,
             tables.exact_thresholds,
             tables.code8,

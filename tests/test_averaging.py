@@ -18,7 +18,8 @@ def average(luma: NDArray[np.uint8], curve: ResponseCurve) -> tuple[NDArray[np.u
     blurry, sharp = np.empty((2, *luma.shape[1:], 3), np.uint8)
     mean_codes(
         luma, neutral, neutral, np.arange(luma.shape[0]), GREY.siting(), GREY.coefficients(), tables.table,
-        tables.linear, tables.bins, tables.thresholds, tables.exact_thresholds, tables.code8, blurry, sharp,
+        tables.linear, tables.bins, tables.bin_bits, tables.thresholds, tables.exact_thresholds, tables.code8,
+        blurry, sharp,
     )  # fmt: skip
     return blurry[:, :, 0], sharp[:, :, 0]
 

@@ -1,0 +1,296 @@
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from blursynth.errors import OutputError, PhotoError, SettingsError
+from blursynth.model import photographs as module
+from blursynth.model.lite import Lite, LiteConfig
+from blursynth.model.photographs import DeblurResult, deblur_files, output_paths
+from blursynth.model.restore import Deblurrer
+
+SMALL = LiteConfig(channels=(2, 2), encoder_blocks=(0, 0), decoder_blocks=(0,))
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """On a busy machine, threads would wait for each other for longer than these networks take."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+class Inverting(Lite):
+    """Inverts photographs; values where the code was 255 are not finite."""
+
+    def forward(self, blurry: Tensor) -> list[Tensor]:
+        return [torch.where(blurry == 1, torch.nan, 1 - blurry)]
+
+
+def deblurrer(kind: type[Lite] = Lite) -> Deblurrer:
+    """Untrained, `Lite` changes nothing."""
+    with torch.random.fork_rng(devices=[]):
+        return Deblurrer(kind(SMALL), device=CPU, tile=64)
+
+
+class Notes:
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.tasks: list[tuple[str, float, float]] = []
+        self.notes: list[str] = []
+
+    @contextmanager
+    def task(self, label: str, total: float, unit: str) -> Iterator[Callable[[float, str], None]]:
+        assert unit == "tiles"
+        amounts: list[float] = []
+        yield lambda amount, _remark: amounts.append(amount)
+        self.tasks.append((label, total, sum(amounts)))
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+
+def picture(height: int = 40, width: int = 70, *, lightest: int = 250) -> NDArray[np.uint8]:
+    """Smooth, so that JPEG loses little, and different in every corner."""
+    y, x = np.mgrid[:height, :width]
+    planes = (lightest * y / height, lightest * x / width, np.full(y.shape, 90.0))
+    return np.stack(planes, axis=2).astype(np.uint8)
+
+
+def png(path: Path, **settings: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture(**settings)).save(path)
+    return path
+
+
+def pixels(path: Path) -> NDArray[np.uint8]:
+    with Image.open(path) as image:
+        return np.array(image.convert("RGB"))
+
+
+def paths(*names: str) -> list[Path]:
+    return [Path(name) for name in names]
+
+
+@pytest.mark.parametrize(
+    ("sources", "output", "expected"),
+    [
+        (["a.jpg"], None, ["a_deblurred.jpg"]),
+        (["x/a.jpg", "y/a.jpg"], None, ["x/a_deblurred.jpg", "y/a_deblurred.jpg"]),
+        (["/x/a.b.JPG"], None, ["/x/a.b_deblurred.JPG"]),
+        (["a"], None, ["a_deblurred"]),
+        (["a.jpg"], "sharp.png", ["sharp.png"]),
+        (["a.jpg"], "x/sharp.png", ["x/sharp.png"]),
+        (["a.jpg"], "sharp", ["sharp/a_deblurred.jpg"]),
+        (["x/a.jpg", "y/b.png"], "sharp", ["sharp/a_deblurred.jpg", "sharp/b_deblurred.png"]),
+        (["x/a.jpg", "y/b.png"], "sharp.d", ["sharp.d/a_deblurred.jpg", "sharp.d/b_deblurred.png"]),
+        ([], "sharp", []),
+    ],
+)
+def test_where_results_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sources: list[str], output: str | None, expected: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert output_paths(paths(*sources), None if output is None else Path(output)) == paths(*expected)
+
+
+def test_a_folder_with_an_ending_is_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "sharp.d").mkdir()
+    assert output_paths(paths("a.jpg"), tmp_path / "sharp.d") == [tmp_path / "sharp.d" / "a_deblurred.jpg"]
+
+
+def test_the_suffix_may_be_another_one() -> None:
+    assert output_paths(paths("a.jpg"), None, suffix="-x") == paths("a-x.jpg")
+    assert output_paths(paths("a.jpg", "b.jpg"), Path("o"), suffix="") == paths("o/a.jpg", "o/b.jpg")
+
+
+@pytest.mark.parametrize(
+    ("sources", "output", "suffix", "named"),
+    [
+        (["x/a.jpg", "y/a.jpg"], "o", "_deblurred", "y/a.jpg: its result would replace o/a_deblurred.jpg"),
+        (["a.jpg", "a.jpg"], None, "_deblurred", "a.jpg: its result would replace a_deblurred.jpg"),
+        (["a.jpg", "a_deblurred.jpg"], None, "_deblurred", "a.jpg: its result would replace a_deblurred.jpg"),
+        (["a.jpg"], "a.jpg", "_deblurred", "a.jpg: its result would replace a.jpg"),
+        (["a.jpg"], None, "", "a.jpg: its result would replace a.jpg"),
+        (["a.jpg"], "./x/../a.jpg", "_deblurred", "a.jpg: its result would replace a.jpg"),
+        (["x/a.jpg", "y/b.jpg"], "x", "", "x/a.jpg: its result would replace x/a.jpg"),
+        (["x/../a.jpg", "a.jpg"], None, "_deblurred", "a.jpg: its result would replace x/../a_deblurred.jpg"),
+    ],
+)
+def test_results_that_would_replace_a_photograph_or_each_other_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sources: list[str], output: str | None, suffix: str, named: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingsError) as caught:
+        output_paths(paths(*sources), None if output is None else Path(output), suffix=suffix)
+    assert str(caught.value) == f"{named}; choose another -o"
+
+
+def test_a_photograph_is_not_replaced_through_a_link_to_it(tmp_path: Path) -> None:
+    real = png(tmp_path / "real" / "a.png")
+    (tmp_path / "folder").symlink_to(real.parent)
+    (tmp_path / "a.png").symlink_to(real)
+    for source, output in ((real, tmp_path / "folder" / "a.png"), (tmp_path / "a.png", real)):
+        with pytest.raises(SettingsError, match="its result would replace"):
+            output_paths([source], output)
+
+
+def test_results_are_what_the_network_makes_of_photographs(tmp_path: Path) -> None:
+    sources = [png(tmp_path / "a.png"), png(tmp_path / "b.png", height=80, width=100)]
+    outputs = output_paths(sources, tmp_path / "new" / "folder")
+    before = [source.read_bytes() for source in sources]
+    notes = Notes()
+    results = deblur_files(sources, outputs, deblurrer(Inverting), progress=notes)
+    assert results == [DeblurResult(source, output) for source, output in zip(sources, outputs, strict=True)]
+    for source, output in zip(sources, outputs, strict=True):
+        assert np.array_equal(pixels(output), 255 - pixels(source))
+    assert [source.read_bytes() for source in sources] == before
+    assert notes.tasks == [("a.png", 2, 2), ("b.png", 4, 4)]
+    assert notes.notes == []
+
+
+def test_sixteen_bits_stay_sixteen(tmp_path: Path) -> None:
+    codes = np.random.default_rng(0).integers(0, 65535, (70, 50, 3)).astype(np.uint16)
+    source, output = tmp_path / "a.png", tmp_path / "b.png"
+    cv2.imwrite(str(source), codes)
+    deblur_files([source], [output], deblurrer(Inverting))
+    assert np.array_equal(np.asarray(cv2.imread(str(output), cv2.IMREAD_UNCHANGED)), 65535 - codes)
+
+
+UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
+    1: lambda stored: stored,
+    3: lambda stored: stored[::-1, ::-1],
+    6: lambda stored: np.rot90(stored, -1),  # the camera was turned; the first column is the top
+    8: np.rot90,
+}
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+def test_results_are_upright_and_say_so(tmp_path: Path, orientation: int) -> None:
+    source, output = tmp_path / "a.jpg", tmp_path / "b.jpg"
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = orientation, "Camera"
+    Image.fromarray(picture()).save(source, quality=95, subsampling=0, exif=exif)
+    deblur_files([source], [output], deblurrer())
+    expected = UPRIGHT[orientation](pixels(source)).astype(int)
+    assert pixels(output).shape == expected.shape
+    assert np.abs(pixels(output) - expected).max() <= 6  # coded once more
+    with Image.open(output) as image:
+        assert image.getexif().get(0x0112, 1) == 1
+        assert image.getexif()[0x010F] == "Camera"
+
+
+def test_metadata_is_left_out_if_asked_for(tmp_path: Path) -> None:
+    source, output = tmp_path / "a.jpg", tmp_path / "b.jpg"
+    exif = Image.Exif()
+    exif[0x010F] = "Camera"
+    Image.fromarray(picture()).save(source, exif=exif)
+    deblur_files([source], [output], deblurrer(), strip_metadata=True)
+    with Image.open(output) as image:
+        assert not image.getexif()
+
+
+def test_one_bad_photograph_does_not_stop_the_others(tmp_path: Path) -> None:
+    sources = [tmp_path / "a.png", tmp_path / "b.png", tmp_path / "c.png", tmp_path / "d.png"]
+    png(sources[0])
+    sources[1].write_text("not a photograph")
+    png(sources[3])  # and c is not there
+    outputs = output_paths(sources, tmp_path / "sharp")
+    results = deblur_files(sources, outputs, deblurrer())
+    assert [(result.source, result.output) for result in results] == list(zip(sources, outputs, strict=True))
+    assert [bool(result.error) for result in results] == [False, True, True, False]
+    for result in results[1:3]:
+        assert str(result.error).startswith(str(result.source))
+        assert str(result.error).isprintable()
+    assert [output.exists() for output in outputs] == [True, False, False, True]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not a photograph"])
+def test_a_single_bad_photograph_is_an_error(tmp_path: Path, content: bytes | None) -> None:
+    source = tmp_path / "a.png"
+    if content is not None:
+        source.write_bytes(content)
+    with pytest.raises(PhotoError, match=r"a\.png"):
+        deblur_files([source], [tmp_path / "new" / "b.png"], deblurrer())
+    assert not (tmp_path / "new").exists()
+
+
+def test_of_several_what_is_done_already_is_skipped(tmp_path: Path) -> None:
+    sources = [png(tmp_path / "a.png"), png(tmp_path / "b.png")]
+    outputs = output_paths(sources, None)
+    outputs[0].write_bytes(b"from an earlier run")
+    notes = Notes()
+    results = deblur_files(sources, outputs, deblurrer(Inverting), progress=notes)
+    assert [result.error for result in results] == [None, None]
+    assert outputs[0].read_bytes() == b"from an earlier run"
+    assert np.array_equal(pixels(outputs[1]), 255 - pixels(sources[1]))
+    assert notes.notes == [f"{outputs[0]}: exists already, skipped"]
+    assert [label for label, *_ in notes.tasks] == ["b.png"]
+
+
+def test_a_single_result_that_exists_is_refused_before_the_work(tmp_path: Path) -> None:
+    source, output = tmp_path / "a.png", tmp_path / "b.png"
+    source.write_text("not even a photograph")
+    output.write_bytes(b"precious")
+    with pytest.raises(SettingsError, match=r"b\.png: exists already"):
+        deblur_files([source], [output], deblurrer())
+    assert output.read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_exists_is_replaced_if_asked_for(tmp_path: Path, count: int) -> None:
+    sources = [png(tmp_path / f"{k}.png") for k in range(count)]
+    outputs = output_paths(sources, None)
+    for output in outputs:
+        output.write_bytes(b"from an earlier run")
+    results = deblur_files(sources, outputs, deblurrer(Inverting), overwrite=True)
+    assert [result.error for result in results] == [None] * count
+    for source, output in zip(sources, outputs, strict=True):
+        assert np.array_equal(pixels(output), 255 - pixels(source))
+
+
+def test_a_format_that_cannot_be_written_fails_alone(tmp_path: Path) -> None:
+    sources = [png(tmp_path / "a.png"), png(tmp_path / "b.png")]
+    outputs = [tmp_path / "a.xyz", tmp_path / "c.png"]
+    first, second = deblur_files(sources, outputs, deblurrer())
+    assert "a.xyz" in str(first.error)
+    assert second.error is None
+    with pytest.raises(SettingsError, match=r"a\.xyz"):
+        deblur_files(sources[:1], outputs[:1], deblurrer())
+    assert not outputs[0].exists()
+
+
+def test_a_full_disk_stops_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: Path, *_arguments: object, **_settings: object) -> None:
+        raise OutputError(f"{path}: the disk is full")
+
+    monkeypatch.setattr(module, "write_photo", fail)
+    sources = [png(tmp_path / "a.png"), png(tmp_path / "b.png")]
+    notes = Notes()
+    with pytest.raises(OutputError, match=r"a_deblurred\.png: the disk is full"):
+        deblur_files(sources, output_paths(sources, None), deblurrer(), progress=notes)
+    assert [label for label, *_ in notes.tasks] == ["a.png"]
+
+
+def test_tiles_that_could_not_be_computed_are_told(tmp_path: Path) -> None:
+    source, output = png(tmp_path / "a.png", height=64, width=200), tmp_path / "b.png"
+    spoiled = pixels(source)
+    spoiled[30, 3] = 255  # in the first tile only
+    Image.fromarray(spoiled).save(source)
+    notes = Notes()
+    (result,) = deblur_files([source], [output], deblurrer(Inverting), progress=notes)
+    assert result == DeblurResult(source, output, kept_tiles=1)
+    assert notes.notes == [f"{source}: 1 tile(s) could not be computed and stay as they were"]
+    assert np.array_equal(pixels(output)[:, :40], spoiled[:, :40])
+    assert np.array_equal(pixels(output)[:, 64:], 255 - spoiled[:, 64:])
