@@ -80,6 +80,34 @@ def _bins(thresholds: NDArray[np.int64], *, largest: float) -> tuple[NDArray[np.
 
 
 @_compiled
+def _widen_row(blended: Array, shift_x: int, is_centred: int, out: Array) -> None:
+    """Bring a row of quarters of a code to full width, in sixteenths; the entry after the last repeats it."""
+    three = np.float32(3.0)
+    full_width = out.size
+    if not shift_x:
+        for x in range(full_width):
+            out[x] = np.float32(4.0) * blended[x]
+        return
+    pairs = full_width >> 1
+    if is_centred:
+        previous = blended[0]
+        for i in range(pairs):
+            here = blended[i]
+            out[2 * i] = three * here + previous
+            out[2 * i + 1] = three * here + blended[i + 1]
+            previous = here
+        if full_width & 1:
+            out[full_width - 1] = three * blended[pairs] + previous
+    else:
+        for i in range(pairs):
+            here = blended[i]
+            out[2 * i] = np.float32(4.0) * here
+            out[2 * i + 1] = np.float32(2.0) * (here + blended[i + 1])
+        if full_width & 1:
+            out[full_width - 1] = np.float32(4.0) * blended[pairs]
+
+
+@_compiled
 def _upsample_row(
     plane: Array, row: int, shift_x: int, shift_y: int, is_centred: int, blended: Array, out: Array
 ) -> None:
@@ -96,27 +124,8 @@ def _upsample_row(
     three = np.float32(3.0)
     for i in range(width):
         blended[i] = three * np.float32(plane[near, i]) + np.float32(plane[far, i])
-    full_width = out.size
-    if not shift_x:
-        for x in range(full_width):
-            out[x] = np.float32(4.0) * blended[x]
-        return
     blended[width] = blended[width - 1]
-    pairs = full_width >> 1
-    if is_centred:
-        previous = blended[0]
-        for i in range(pairs):
-            here = blended[i]
-            out[2 * i] = three * here + previous
-            out[2 * i + 1] = three * here + blended[i + 1]
-            previous = here
-    else:
-        for i in range(pairs):
-            here = blended[i]
-            out[2 * i] = np.float32(4.0) * here
-            out[2 * i + 1] = np.float32(2.0) * (here + blended[i + 1])
-    if full_width & 1:
-        out[full_width - 1] = np.float32(4.0) * blended[pairs]
+    _widen_row(blended, shift_x, is_centred, out)
 
 
 @_compiled

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ColourModel", "Matrix", "colour_model", "planar_format"]
+__all__ = ["UNSUPPORTED_MATRICES", "ColourModel", "Matrix", "colour_model", "planar_format"]
 
 Matrix = Literal["bt601", "bt709", "bt2020", "rgb"]
 
@@ -23,8 +23,19 @@ _LUMA_WEIGHTS: dict[Matrix, tuple[float, float]] = {  # K_R, K_B
 }
 # ISO/IEC 23091-2 (H.273) MatrixCoefficients; 2 is "unspecified".
 _MATRIX_BY_TAG: dict[int, Matrix] = {0: "rgb", 1: "bt709", 5: "bt601", 6: "bt601", 9: "bt2020"}
+UNSUPPORTED_MATRICES = {
+    4: "FCC",
+    7: "SMPTE 240M",
+    8: "YCgCo",
+    10: "BT.2020 constant luminance",
+    11: "SMPTE 2085",
+    14: "ICtCp",
+}
 _FULL_RANGE_TAG = 2
-_CENTRED_CODECS = {"mjpeg"}  # JPEG and MPEG-1 put chroma between luma columns, all later ones on the left column
+_CENTRED_CODECS = {
+    "mjpeg",
+    "mpeg1video",
+}  # JPEG and MPEG-1 put chroma between luma columns, all later ones on the left column
 _PLANAR = re.compile(r"(?P<kind>yuvj?4(?P<chroma>20|22|44)p|gray|gbrp)(?P<depth>9|10|12|14|16)?(le)?")
 # Other layouts of the same samples; they are repacked, never recomputed.
 _REPACKED = {

@@ -1,7 +1,7 @@
 """What a clip, shard, folder of shards or checkpoint holds, as plain values, and whether it is whole."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from blursynth.progress import SILENT, Progress
 from blursynth.shards import Entry, Manifest, Shard
 from blursynth.video import describe
 
-__all__ = ["Finding", "inspect_path", "verify_paths"]
+__all__ = ["Finding", "inspect_path", "inspect_paths", "verify_paths"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,17 @@ class Finding:
 
     path: Path
     error: str | None = None
+
+
+def inspect_paths(paths: Sequence[Path]) -> tuple[dict[str, dict[str, Any]], list[RefusedError]]:
+    """Tell what several files or folders hold, by name, and what is wrong with those that are none of ours."""
+    contents, errors = {}, []
+    for path in paths:
+        try:
+            contents[str(path)] = inspect_path(path)
+        except RefusedError as error:
+            errors.append(error)
+    return contents, errors
 
 
 def inspect_path(path: Path) -> dict[str, Any]:

@@ -105,6 +105,8 @@ def run_demo(
     summary = make_dataset([clip], shards, MakeConfig(window=_WINDOW, seed=seed), progress=progress)
     config = _training(minutes, seed)
     result = train(shards, output / "runs" / "demo", config, progress=progress)
+    if result.stopped_by:
+        raise SystemExit(128 + result.stopped_by)
     _, held_out = split_pairs(read_pairs(shards), config.validation_fraction)
     blurry, sharp = _images(held_out)
     restored = _deblurred(blurry, output / "held-out", result.best, progress)

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blursynth.errors import DeviceError, OutputError, SettingsError
-from blursynth.files import printable, replacing
+from blursynth.files import printable, refuse_existing, replacing
 
-__all__ = ["write_h264"]
+__all__ = ["check_video_name", "write_h264"]
 
 _Frame: TypeAlias = NDArray[np.uint8]
 
@@ -28,6 +28,19 @@ _TO_BT709 = (
 # Older ffmpegs, which do not take the tags from the frames, are told once more.
 _TAGS = ["-color_primaries", "bt709", "-color_trc", "bt709", "-colorspace", "bt709", "-color_range", "tv"]
 _NUM_THREADS = "4"  # of x264, whose result depends on it: else every machine would write other bytes
+
+
+def check_video_name(path: Path, *, overwrite: bool) -> None:
+    """Refuse a name that `write_h264` would refuse.
+
+    Raises
+    ------
+    SettingsError
+        If it does not end in .mp4, or is taken and ``overwrite`` is false.
+    """
+    if path.suffix.lower() != ".mp4":
+        raise SettingsError(f"{printable(path)}: videos are written as MP4; choose a name that ends in .mp4")
+    refuse_existing(path, overwrite=overwrite)
 
 
 def write_h264(
@@ -74,9 +87,8 @@ def write_h264(
     ValueError
         If a frame is not what is said above.
     """
+    check_video_name(path, overwrite=overwrite)
     name = printable(path)
-    if path.suffix.lower() != ".mp4":
-        raise SettingsError(f"{name}: videos are written as MP4; choose a name that ends in .mp4")
     height, width = size[0] & ~1, size[1] & ~1
     count = 0
     with replacing(path, overwrite=overwrite) as temporary:

@@ -33,6 +33,7 @@ __all__ = [
     "newest_first",
     "printable",
     "refuse_existing",
+    "release_inherited_locks",
     "replacing",
     "reserve",
     "sha256_of",
@@ -42,6 +43,7 @@ __all__ = [
 ]
 
 _TEMPORARY = re.compile(r"\.blursynth-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.tmp")
+_held_locks: set[int] = set()  # descriptors of this process
 _STALE_SECONDS = 24 * 3600  # a temporary file of another machine is left alone for a day
 _HASH_BLOCK_BYTES = 1 << 22
 _ADVICE = {
@@ -94,7 +96,10 @@ def expand(arguments: Sequence[str], suffixes: Collection[str], *, is_recursive:
     """
     paths: dict[Path, None] = {}
     for argument in arguments:
-        found = _expanded(Path(argument), suffixes, is_recursive=is_recursive)
+        try:
+            found = _expanded(Path(argument), suffixes, is_recursive=is_recursive)
+        except OSError as error:
+            raise SettingsError(f"{printable(argument)}: {error.strerror or error}") from error
         if not found:
             path = Path(argument)
             what = f"no files ending in {', '.join(sorted(suffixes))} in it" if path.is_dir() else "no such file"
@@ -150,9 +155,9 @@ def make_directory(path: Path) -> None:
     OutputError
         If the folder cannot be created.
     """
-    if path.exists() and not path.is_dir():
-        raise SettingsError(f"{printable(path)}: a file of this name exists; a folder is needed")
     with as_output_error(path):
+        if path.exists() and not path.is_dir():
+            raise SettingsError(f"{printable(path)}: a file of this name exists; a folder is needed")
         path.mkdir(parents=True, exist_ok=True)
 
 
@@ -180,8 +185,9 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
     SettingsError
         If something exists at the path and ``overwrite`` is false, or if it is not a regular file.
     """
-    if not (path.exists() or path.is_symlink()):
-        return
+    with as_output_error(path):
+        if not (path.exists() or path.is_symlink()):
+            return
     if not overwrite:
         raise SettingsError(f"{printable(path)}: exists already; choose another output or add --overwrite")
     if not path.is_file():
@@ -303,6 +309,14 @@ def newest_first(paths: list[Path]) -> list[Path]:
     return sorted(paths, key=lambda path: (-path.stat().st_mtime_ns, path.name))
 
 
+def release_inherited_locks() -> None:
+    """Let go, in a forked child, of its parent's locks: else they would outlive a parent that is killed."""
+    for descriptor in _held_locks:
+        with suppress(OSError):
+            os.close(descriptor)
+    _held_locks.clear()
+
+
 @contextmanager
 def locked(directory: Path, work: str) -> Iterator[None]:
     """Hold the only right to write into a folder; ``work`` names the holder in the other's message.
@@ -323,11 +337,15 @@ def locked(directory: Path, work: str) -> Iterator[None]:
             raise OutputError(
                 f"{printable(directory)}: {printable(holder)} is writing here; wait for it or choose another output"
             ) from error
+        except OSError as error:
+            raise OutputError(f"{printable(path)}: cannot be locked here: {error.strerror}") from error
+        _held_locks.add(descriptor)
         with as_output_error(path):
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{work} (pid {os.getpid()} on {socket.gethostname()})".encode(), 0)
         yield
     finally:
+        _held_locks.discard(descriptor)
         os.close(descriptor)  # the lock goes with it; the file stays, since removing it would race
 
 

@@ -13,6 +13,8 @@ from blursynth.crf import ResponseCurve
 from blursynth.video import Frame, VideoInfo
 from blursynth.windows import Window
 
+_AHEAD = 16  # frames that may be decoded while a window is averaged
+
 __all__ = ["Pair", "Synthesizer", "held_frames", "output_size"]
 
 
@@ -128,4 +130,4 @@ class Synthesizer:
 def held_frames(windows: Sequence[Window]) -> int:
     """Return how long a ring must be for the longest window, with room to go on while it is averaged."""
     longest = max(window.length for window in windows)
-    return 2 * longest + 4
+    return longest + min(longest, _AHEAD) + 4

@@ -6,7 +6,7 @@ local, regular files of known containers are opened: a playlist could read other
 
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blursynth.averaging import convert_frame
-from blursynth.colour import ColourModel, colour_model, planar_format
+from blursynth.colour import UNSUPPORTED_MATRICES, ColourModel, colour_model, planar_format
 from blursynth.errors import VideoError
 from blursynth.files import check_regular_file, printable
 
@@ -28,6 +28,7 @@ MAX_PIXELS = 64_000_000
 VIDEO_SUFFIXES = frozenset([".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mts", ".m2ts", ".ts", ".mxf", ".3gp"])
 _CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mxf"
 _ATTACHED_PICTURE = 0x400  # FFmpeg's disposition of cover art
+_MAX_REORDERING = 16  # frames, of H.264 and HEVC
 _HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
 
 
@@ -38,7 +39,8 @@ class VideoInfo:
     ``width`` and ``height`` are in pixels as coded; ``rotation`` is the number of counter-clockwise quarter turns that
     make the picture upright. ``pts`` holds the presentation times of the readable frames in units of ``time_base``
     seconds, sorted, without repeats; ``decode_order`` says which of them each packet brings and ``key_packets`` which
-    packets start afresh. ``num_frames_from_header`` is what the container promises, 0 if it promises nothing.
+    packets start afresh. Without ``has_times`` the container gives none, and frames are counted as they come out of the
+    decoder. ``num_frames_from_header`` is what the container promises, 0 if it promises nothing.
     """
 
     path: Path
@@ -55,6 +57,7 @@ class VideoInfo:
     key_packets: NDArray[np.bool_]
     num_frames_from_header: int
     is_cut_short: bool
+    has_times: bool
     notes: tuple[str, ...]
 
     @property
@@ -90,7 +93,7 @@ def describe(path: Path, *, max_pixels: int = MAX_PIXELS) -> VideoInfo:
     VideoError
         If the file is not a clip that can be decoded and averaged; one line says why.
     """
-    with _opened(path) as (container, stream):
+    with _opened(path) as (container, stream), _refusing(path):
         codec = stream.codec_context
         if codec.width * codec.height > max_pixels:
             raise VideoError(
@@ -98,11 +101,21 @@ def describe(path: Path, *, max_pixels: int = MAX_PIXELS) -> VideoInfo:
                 "megapixels a frame; scale the clip down first"
             )
         packets = _scan(container, stream)
-        if not packets:
+        if all(packet.is_discarded for packet in packets):
             raise VideoError(f"{printable(path)}: no frame can be read; the recording or copy was cut short")
         container.seek(0)
         first = _first_frame(path, container, stream)
         return _video_info(path, stream, packets, first, container.duration)
+
+
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except VideoError:
+        raise
+    except (av.error.FFmpegError, OSError) as error:
+        raise VideoError(f"{printable(path)}: cannot be decoded: {error.strerror or error}") from error
 
 
 @contextmanager
@@ -114,9 +127,10 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
     except (av.error.FFmpegError, ValueError) as error:
         raise VideoError(f"{printable(path)}: {_why_not_opened(path)}") from error
     with container:
-        pictures = [s for s in container.streams.video if not int(s.disposition) & _ATTACHED_PICTURE]
+        streams = [s for s in container.streams.video if s.codec_context is not None]
+        pictures = [s for s in streams if not int(s.disposition) & _ATTACHED_PICTURE]
         if not pictures:
-            what = "only a cover picture" if container.streams.video else "no video stream"
+            what = "only a cover picture" if streams else "no video stream that can be decoded"
             raise VideoError(f"{printable(path)}: {what}")
         stream = max(pictures, key=lambda s: s.codec_context.width * s.codec_context.height)
         if not stream.codec_context.width or not stream.codec_context.pix_fmt:
@@ -138,18 +152,20 @@ def _why_not_opened(path: Path) -> str:
 @dataclass(frozen=True, slots=True)
 class _Packet:
     pts: int | None
+    dts: int | None
     is_key: bool
+    is_discarded: bool
 
 
 def _scan(container: Any, stream: Any) -> list[_Packet]:
-    packets = []
-    try:
-        for packet in container.demux(stream):
-            if packet.size and not packet.is_discard:
-                pts = packet.pts if packet.pts is not None else packet.dts
-                packets.append(_Packet(pts, bool(packet.is_keyframe)))
-    except av.error.FFmpegError:
-        pass  # the rest is unreadable; the count against the header tells
+    packets: list[_Packet] = []
+    # Where it breaks off, the rest is unreadable; the count against the header tells.
+    with suppress(av.error.FFmpegError):
+        packets.extend(
+            _Packet(packet.pts, packet.dts, bool(packet.is_keyframe), bool(packet.is_discard))
+            for packet in container.demux(stream)
+            if packet.size
+        )
     return packets
 
 
@@ -176,6 +192,9 @@ def _video_info(path: Path, stream: Any, packets: list[_Packet], first: Any, dur
         raise VideoError(
             f"{printable(path)}: HDR video ({transfer} transfer) is not supported; convert it to SDR first"
         )
+    if int(first.colorspace) in UNSUPPORTED_MATRICES and "gbrp" not in name:
+        matrix = UNSUPPORTED_MATRICES[int(first.colorspace)]
+        raise VideoError(f"{printable(path)}: its colours are coded as {matrix}, which is not supported; re-encode it")
     colour = colour_model(
         name,
         matrix_tag=int(first.colorspace),
@@ -184,7 +203,9 @@ def _video_info(path: Path, stream: Any, packets: list[_Packet], first: Any, dur
         height=first.height,
         codec=codec.name,
     )
-    times = _times(packets, stream)
+    shown = [packet for packet in packets if not packet.is_discarded]  # an edit list may hide some
+    has_times = all(packet.pts is not None for packet in shown)
+    times = _times(shown, stream)
     pts = np.unique(times)
     frame_rate = _frame_rate(pts, stream)
     promised = int(stream.frames)
@@ -201,19 +222,23 @@ def _video_info(path: Path, stream: Any, packets: list[_Packet], first: Any, dur
         time_base=Fraction(stream.time_base),
         pts=pts,
         decode_order=np.searchsorted(pts, times),
-        key_packets=np.array([packet.is_key for packet in packets]),
+        key_packets=np.array([packet.is_key for packet in shown]),
         num_frames_from_header=promised,
         is_cut_short=is_cut_short,
+        has_times=has_times,
         notes=_notes(first, colour, frame_rate),
     )
 
 
 def _times(packets: list[_Packet], stream: Any) -> NDArray[np.int64]:
-    """Return the time of each packet; without stamps, count at the container's rate."""
-    if any(packet.pts is None for packet in packets):
+    """Return the time of each packet; without presentation times, decoding times in the order of the packets."""
+    times = [packet.pts for packet in packets]
+    if None in times:
+        times = [packet.dts for packet in packets]
+    if None in times:
         step = 1 / (Fraction(stream.average_rate or 25) * stream.time_base)
-        return np.array([round(i * step) for i in range(len(packets))], np.int64)
-    return np.array([packet.pts for packet in packets], np.int64)
+        times = [round(i * step) for i in range(len(packets))]
+    return np.array(times, np.int64)
 
 
 def _frame_rate(pts: NDArray[np.int64], stream: Any) -> Fraction:
@@ -269,16 +294,14 @@ def decode(info: VideoInfo) -> Iterator[Frame]:
         If the file has changed or vanished since it was described.
     """
     damage = _Damage(info)
-    with _opened(info.path) as (container, stream):
-        # A frame shown earlier may have been predicted from a damaged one that comes out later.
-        delay = max(1, stream.codec_context.reorder_depth, stream.codec_context.max_b_frames) + 1
+    with _opened(info.path) as (container, stream), _refusing(info.path):
         waiting: deque[tuple[int, Any]] = deque()
         for frame in _decoded(container, stream):
             index = damage.index_of(frame)
             if index is None:
                 continue
             waiting.append((index, frame))
-            if len(waiting) > delay:
+            if len(waiting) > damage.reach:
                 yield damage.finished(*waiting.popleft())
         while waiting:
             yield damage.finished(*waiting.popleft())
@@ -320,13 +343,15 @@ class _Damage:
         self._packet_of = np.zeros(info.num_frames, np.int64)
         self._packet_of[order[::-1]] = np.arange(order.size)[::-1]
         self._starts = np.append(np.flatnonzero(info.key_packets), order.size)
+        # How much earlier a frame may be shown than one that it was predicted from.
+        self.reach = int((np.maximum.accumulate(order) - order).max(initial=0)) if info.has_times else _MAX_REORDERING
 
     def index_of(self, frame: Any) -> int | None:
-        """Number a decoded frame by its time and note what it says of damage; None if it belongs to no window."""
+        """Number a decoded frame and note what it says of damage; None if it belongs to no window."""
         info = self._info
-        index = self._next if frame.pts is None else int(np.searchsorted(info.pts, frame.pts))
-        if not self._next <= index < info.num_frames:
-            return None  # outside what the container lists: nothing was planned with it
+        index = int(np.searchsorted(info.pts, frame.pts)) if info.has_times and frame.pts is not None else self._next
+        if not self._next <= index < info.num_frames or (info.has_times and info.pts[index] != frame.pts):
+            return None  # not in the container's list: nothing was planned with it
         for missing in range(self._next, index):
             self._spread(missing)
         self._next = index + 1
@@ -337,10 +362,14 @@ class _Damage:
         return index if planar_format(frame.format.name) == info.pixel_format else None
 
     def _spread(self, index: int) -> None:
-        """Mark all that was decoded from this frame on, up to the next key frame."""
-        packet = self._packet_of[index]
-        stop = self._starts[np.searchsorted(self._starts, packet, side="right")]
-        self._damaged[self._info.decode_order[packet:stop]] = True
+        """Mark all that was decoded from this frame on, up to the next key frame and what is shown before that."""
+        order = self._info.decode_order
+        packet = self._packet_of[index] if self._info.has_times else max(0, index - _MAX_REORDERING)
+        stop = int(self._starts[np.searchsorted(self._starts, max(packet, self._packet_of[index]), side="right")])
+        self._damaged[order[packet:stop]] = True
+        if stop < order.size:  # frames that lead an open group of pictures refer to the one before
+            leading = order[stop + 1 : stop + 1 + _MAX_REORDERING]
+            self._damaged[leading[leading < order[stop]]] = True
 
     def finished(self, index: int, frame: Any) -> Frame:
         """Return the frame with all that is known of it by now."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from blursynth.errors import SettingsError
 
-__all__ = ["Window", "WindowRule", "count_gaps", "plan_windows"]
+__all__ = ["Window", "WindowRule", "count_gaps", "pair_key", "plan_windows"]
 
 _MAX_LENGTH = 1023
 _GAP_STEPS = 1.5  # a longer step than this many usual ones is a gap, and no window crosses it
@@ -127,6 +127,11 @@ def _runs(pts: NDArray[np.int64]) -> Sequence[tuple[int, int]]:
 
 def _draw_length(rule: WindowRule, seed: int, source: str, number: int) -> int:
     choices = (rule.longest - rule.shortest) // 2 + 1
+    return rule.shortest + 2 * (pair_key(seed, source, number) % choices)
+
+
+def pair_key(seed: int, source: str, number: int) -> int:
+    """Return the key of all that is drawn for a pair: 64 bits that depend on seed, clip and window number alone."""
     # A hash instead of NumPy's generator, whose streams may change between versions.
     digest = hashlib.sha256(f"{seed}/{source}/{number}/window".encode()).digest()
-    return rule.shortest + 2 * (int.from_bytes(digest[:8], "big") % choices)
+    return int.from_bytes(digest[:8], "big")

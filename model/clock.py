@@ -62,7 +62,9 @@ def stopping() -> Iterator[Callable[[], int | None]]:
         signal.signal(number, before[number])
 
     try:
-        for name in (signal.SIGINT, signal.SIGTERM):
+        for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(name) is signal.SIG_IGN:  # nohup
+                continue
             before[name] = signal.signal(name, note)
     except ValueError:
         pass  # not in the main thread, where signals do not arrive

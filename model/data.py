@@ -7,8 +7,9 @@ come from a generator keyed by (seed, s).
 import hashlib
 import os
 import signal
+import traceback
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import starmap
@@ -23,7 +24,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from blursynth.errors import SettingsError, ShardError
-from blursynth.files import printable
+from blursynth.files import printable, release_inherited_locks
 from blursynth.shards import Entry, Manifest, Shard
 
 __all__ = ["Batch", "PairSet", "batches", "centre_crops", "read_pairs", "split_pairs"]
@@ -58,6 +59,14 @@ class PairSet:
         """The largest square that fits into every pair, in px."""
         used: list[int] = np.unique(self.shard_of).tolist()
         return min(min(self.entries[i].height, self.entries[i].width) for i in used)
+
+    @property
+    def sha256(self) -> str:
+        """A hash of which pairs these are: of the bytes of their shards and the rows."""
+        digest = hashlib.sha256()
+        for shard, row in zip(self.shard_of.tolist(), self.row_of.tolist(), strict=True):
+            digest.update(f"{self.entries[shard].sha256} {row}\n".encode())
+        return digest.hexdigest()
 
     def select(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> "PairSet":
         """Return some of the pairs."""
@@ -199,6 +208,7 @@ def _as_batch(images: NDArray[np.uint8], first_sample: int) -> Batch:
 def _start_worker(_number: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the trainer, which saves a checkpoint first
     signal.signal(signal.SIGTERM, _leave)
+    release_inherited_locks()
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:
@@ -216,8 +226,8 @@ def batches(
     stop: int,
     workers: int = 2,
     is_pinned: bool = False,
-) -> Iterator[Batch]:
-    """Read random crops without end, in the order of their numbers.
+) -> Generator[Batch, None, None]:
+    """Read random crops in the order of their numbers; closing the generator ends the processes that read.
 
     Parameters
     ----------
@@ -256,13 +266,16 @@ def batches(
     return _in_one_line(starmap(Batch, loader))
 
 
-def _in_one_line(stream: Iterator[Batch]) -> Iterator[Batch]:
+def _in_one_line(stream: Iterator[Batch]) -> Generator[Batch, None, None]:
     """Pass batches on; what is wrong with a shard is said in one line, whichever process found it."""
     try:
         yield from stream
+        return
     except ShardError as error:
         message = str(error).strip().rpartition("ShardError: ")[2]  # torch puts the worker's traceback before it
-        raise ShardError(message) from error
+        traceback.clear_frames(error.__traceback__)
+    del stream  # with it go the processes that read; tracebacks would keep it
+    raise ShardError(message)
 
 
 def centre_crops(pairs: PairSet, *, patch: int, count: int) -> Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:

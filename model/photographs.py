@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from blursynth.errors import RefusedError, SettingsError
-from blursynth.files import make_directory, printable, refuse_existing
-from blursynth.photos import read_photo, write_photo
+from blursynth.files import expand, make_directory, printable, refuse_existing, sweep
+from blursynth.photos import PHOTO_SUFFIXES, Photo, read_photo, write_photo
+from blursynth.photos.photo import Samples
 from blursynth.progress import SILENT, Progress
 
 from .restore import Deblurrer
 
-__all__ = ["DeblurResult", "deblur_files", "output_paths"]
+__all__ = ["DeblurResult", "deblur_files", "find_photographs", "output_paths"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,25 @@ class DeblurResult:
     output: Path
     kept_tiles: int = 0
     error: str | None = None
+
+
+def find_photographs(arguments: Sequence[str], *, suffix: str = "_deblurred", is_recursive: bool = False) -> list[Path]:
+    """Turn files, folders and globs into photographs; results of earlier runs are left out unless they are named.
+
+    Raises
+    ------
+    SettingsError
+        If an argument gives no photograph.
+    """
+    found: dict[Path, None] = {}
+    for argument in arguments:
+        paths = expand([argument], PHOTO_SUFFIXES, is_recursive=is_recursive)
+        if not Path(argument).is_file() and suffix:
+            paths = [path for path in paths if not path.stem.endswith(suffix)]
+        if not paths:
+            raise SettingsError(f"{printable(argument)}: holds nothing but earlier results; name them to deblur them")
+        found.update(dict.fromkeys(paths))
+    return list(found)
 
 
 def output_paths(sources: Sequence[Path], output: Path | None, *, suffix: str = "_deblurred") -> list[Path]:
@@ -63,6 +83,7 @@ def deblur_files(
     *,
     overwrite: bool = False,
     strip_metadata: bool = False,
+    max_pixels: int = 500_000_000,
     progress: Progress = SILENT,
 ) -> list[DeblurResult]:
     """Deblur photographs into files of the same kind, with their metadata.
@@ -78,14 +99,20 @@ def deblur_files(
         If the disk or the memory says no.
     """
     results = []
+    for directory in {output.parent for output in outputs if output.parent.is_dir()}:
+        sweep(directory)
     for source, output in zip(sources, outputs, strict=True):
         if len(sources) > 1 and output.exists() and not overwrite:
             progress.note(f"{printable(output)}: exists already, skipped")
             results.append(DeblurResult(source, output))
             continue
         try:
-            kept = _deblur_file(source, output, deblurrer, overwrite, strip_metadata, progress)
-            results.append(DeblurResult(source, output, kept))
+            refuse_existing(output, overwrite=overwrite)  # before the work, not only after it
+            photo = read_photo(source, max_pixels=max_pixels)
+            make_directory(output.parent)
+            restored, kept_tiles = _deblurred(photo, source, deblurrer, progress)
+            write_photo(output, photo, restored, overwrite=overwrite, strip_metadata=strip_metadata)
+            results.append(DeblurResult(source, output, kept_tiles))
         except (RefusedError, SettingsError) as error:
             if len(sources) == 1:
                 raise
@@ -93,12 +120,8 @@ def deblur_files(
     return results
 
 
-def _deblur_file(
-    source: Path, output: Path, deblurrer: Deblurrer, overwrite: bool, strip_metadata: bool, progress: Progress
-) -> int:
-    refuse_existing(output, overwrite=overwrite)  # before the work, not only after it
-    photo = read_photo(source)
-    make_directory(output.parent)
+def _deblurred(photo: Photo, source: Path, deblurrer: Deblurrer, progress: Progress) -> tuple[Samples, int]:
+    """Return the restored pixels and how many tiles were left as they were."""
     kept_tiles = 0
     height, width = photo.pixels.shape[:2]
     with progress.task(source.name, deblurrer.num_tiles(height, width), "tiles") as advance:
@@ -111,5 +134,4 @@ def _deblur_file(
         restored = deblurrer(photo.pixels, on_tile=on_tile)
     if kept_tiles:
         progress.note(f"{printable(source)}: {kept_tiles} tile(s) could not be computed and stay as they were")
-    write_photo(output, photo, restored, overwrite=overwrite, strip_metadata=strip_metadata)
-    return kept_tiles
+    return restored, kept_tiles

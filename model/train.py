@@ -7,6 +7,7 @@ best validation score) and ``log.jsonl``.
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from .settings import FREE_ON_RESUME, Loss, TrainConfig, fraction_done, learning
 __all__ = ["TrainConfig", "TrainResult", "newest_run", "train"]
 
 _LAST, _BEST, _LOG = "last.safetensors", "best.safetensors", "log.jsonl"
+_PROGRESS = ("data_sha256", "step", "seconds", "best_psnr", "skipped")
 _LOG_EVERY_SECONDS = 10.0
 _MAX_SKIPPED_IN_A_ROW = 10
 _PSNR_OF_EQUAL_IMAGES = 100.0  # not infinite, or one of them would hide what becomes of the others
@@ -65,6 +67,7 @@ class _Run:
 
     network: Network
     optimizer: torch.optim.Adam
+    data_sha256: str
     step: int = 0
     seconds: float = 0.0
     best_psnr: float | None = None
@@ -86,7 +89,7 @@ def train(
         Folder of the run; made if it is not there.
     resume
         Go on from ``last.safetensors`` in ``run``, if it is there; on the CPU with the weights that an unbroken run
-        would have, to the bit.
+        would have, to the bit, if only ``steps`` bounds it.
 
     Returns
     -------
@@ -110,7 +113,9 @@ def train(
         memory_errors(f"choose --batch or --patch below {config.batch}, {config.patch}, or fewer --workers"),
     ):
         sweep(run)
-        state = _begin(run, config, device, resume=resume)
+        state = _begin(run, config, device, data_sha256=training.sha256, resume=resume)
+        if resume and not state.step:
+            progress.note(f"{printable(run)}: nothing to resume there, a new run begins")
         examples = centre_crops(validation, patch=config.validation_patch, count=config.validation_pairs)
         blurry_psnr = _mean([_score(blurry, sharp) for blurry, sharp in examples])
         _announce(progress, config, device, training, validation)
@@ -130,17 +135,20 @@ def _announce(
     )
 
 
-def _begin(run: Path, config: TrainConfig, device: torch.device, *, resume: bool) -> _Run:
+def _begin(run: Path, config: TrainConfig, device: torch.device, *, data_sha256: str, resume: bool) -> _Run:
     path = run / _LAST
     if path.exists() and not resume:
         raise SettingsError(f"{printable(run)}: holds a run already; add --resume to go on, or choose another -o")
     if path.exists():
-        return _resumed(path, config, device)
+        state = _resumed(path, config, device)
+        if state.data_sha256 != data_sha256:
+            raise SettingsError(f"{printable(run)}: was begun with other pairs; train them in a new run")
+        return state
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         network = build_network(network_config(config.network))
     network = _placed(network, device)
-    return _Run(network, _optimizer(network, config))
+    return _Run(network, _optimizer(network, config), data_sha256)
 
 
 def _placed(network: Network, device: torch.device) -> Network:
@@ -168,7 +176,7 @@ def _resumed(path: Path, config: TrainConfig, device: torch.device) -> _Run:
             for index, name in enumerate(names)
             if f"{name}.step" in checkpoint.optimizer
         }
-        kept = {key: checkpoint.progress[key] for key in ("step", "seconds", "best_psnr", "skipped")}
+        kept = {key: checkpoint.progress[key] for key in _PROGRESS}
     except KeyError as error:
         raise CheckpointError(f"{printable(path)}: {error} is missing; no run can go on from it") from error
     optimizer.load_state_dict(state)
@@ -185,7 +193,7 @@ def _loop(
     progress: Progress,
     stopped_by: Callable[[], int | None],
 ) -> None:
-    stream = batches(
+    crops = batches(
         training,
         patch=config.patch,
         batch=config.batch,
@@ -196,14 +204,16 @@ def _loop(
         is_pinned=device.type == "cuda",
     )
     clock = Clock(state.seconds)
-    unit, total = ("min", config.minutes) if config.minutes else ("steps", float(config.steps))
-    with progress.task("train", total, unit) as advance:
+    unit, total = (
+        ("min", config.minutes - state.seconds / 60) if config.minutes else ("steps", float(config.steps - state.step))
+    )
+    with closing(crops) as stream, progress.task("train", total, unit) as advance:
         while state.step < config.steps and not stopped_by() and not _time_is_up(config, clock):
             with clock.waiting():
-                crops = _next_unless_stopped(stream, stopped_by)
-            if crops is None:
+                batch = _next_unless_stopped(stream, stopped_by)
+            if batch is None:
                 break
-            batch = augment(_on_device(crops, device), seed=config.seed)
+            batch = augment(_on_device(batch, device), seed=config.seed)
             for group in state.optimizer.param_groups:
                 group["lr"] = learning_rate(config, fraction_done(config, state.step, clock.seconds))
             _update(state, config, batch, device)
@@ -287,7 +297,7 @@ def _validate_and_save(
         network=state.network.config,
         weights=state.network.state_dict(),
         training=asdict(config),
-        progress={key: getattr(state, key) for key in ("step", "seconds", "best_psnr", "skipped")},
+        progress={key: getattr(state, key) for key in _PROGRESS},
         scores=scores,
         optimizer=_optimizer_tensors(state),
     )

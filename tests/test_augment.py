@@ -1,4 +1,5 @@
 import itertools
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -7,6 +8,15 @@ from torch import Tensor
 
 from blursynth.model.augment import augment, to_unit
 from blursynth.model.data import Batch
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """On a busy machine, threads would wait for each other for longer than these crops take."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def numbered(size: int = 4) -> Tensor:
@@ -33,13 +43,13 @@ def outcomes(size: int = 4) -> dict[bytes, tuple[int, bool, tuple[int, ...]]]:
 def test_all_48_outcomes_and_no_others_are_reached_about_equally_often() -> None:
     known = outcomes()
     assert len(known) == 48
-    count = 4800
+    count = 2400
     augmented = augment(batch_of(count), seed=0)
     counts = dict.fromkeys(known, 0)
     for image in augmented.blurry:
         counts[image.contiguous().numpy().tobytes()] += 1
-    assert min(counts.values()) > 50  # 100 is expected, with a standard deviation of 10
-    assert max(counts.values()) < 150
+    assert min(counts.values()) > 20  # 50 are expected, with a standard deviation of 7
+    assert max(counts.values()) < 80
 
 
 def test_blurry_and_sharp_are_changed_alike() -> None:

@@ -1,4 +1,5 @@
 import hashlib
+import multiprocessing
 import os
 from dataclasses import replace
 from itertools import pairwise
@@ -312,6 +313,15 @@ def test_a_shard_cut_short_meanwhile_is_one_clear_error(folder: Path, workers: i
         take(pairs, stop=20, workers=workers)
     assert str(caught.value).startswith(str(folder / "one-0.h5"))
     assert str(caught.value).isprintable()  # no traceback of another process inside
+    assert multiprocessing.active_children() == []  # nor does the error keep it
+
+
+def test_closing_the_stream_ends_the_workers(folder: Path) -> None:
+    stream = batches(read_pairs(folder), patch=16, batch=1, seed=0, stop=10**9, workers=2)
+    next(stream)
+    assert len(multiprocessing.active_children()) == 2
+    stream.close()
+    assert multiprocessing.active_children() == []
 
 
 def open_files() -> int:

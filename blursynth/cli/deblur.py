@@ -8,7 +8,7 @@ import click
 
 from blursynth.cli.options import JSON, OVERWRITE, device_option, talk_options
 from blursynth.cli.screen import Screen
-from blursynth.errors import RefusedError
+from blursynth.errors import PartialError, RefusedError
 
 __all__ = ["command"]
 
@@ -19,6 +19,7 @@ __all__ = ["command"]
 @click.option("--suffix", default="_deblurred", show_default=True, help="Added to the names of the results.")
 @click.option("--checkpoint", type=click.Path(path_type=Path), help="Network.  [default: the best of the newest run]")
 @click.option("--tile", default=512, show_default=True, help="Side of the tiles, px; smaller ones need less memory.")
+@click.option("--max-pixels", default=500_000_000, show_default=True, help="Refuse larger photographs.")
 @click.option("--recursive", is_flag=True, help="Search folders in folders too.")
 @click.option("--strip-metadata", is_flag=True, help="Leave out EXIF, GPS and XMP.")
 @device_option
@@ -34,12 +35,13 @@ def command(
     suffix: str,
     checkpoint: Path | None,
     tile: int,
+    max_pixels: int,
     recursive: bool,
     strip_metadata: bool,
     device: str,
     overwrite: bool,
     as_json: bool,
-) -> int:
+) -> None:
     """Make blurred photographs sharp.
 
     Upright, in the same format and depth, with EXIF, ICC profile and resolution kept. Originals are never touched.
@@ -48,28 +50,30 @@ def command(
       blursynth deblur photo.jpg
       blursynth deblur holiday/ -o sharp/ --checkpoint runs/mine/best.safetensors
     """
-    from blursynth.files import expand  # noqa: PLC0415
-    from blursynth.photos import PHOTO_SUFFIXES  # noqa: PLC0415
-
-    sources = [
-        path for path in expand(photos, PHOTO_SUFFIXES, is_recursive=recursive)
-        if len(photos) == 1 or not path.stem.endswith(suffix)
-    ]  # fmt: skip
-    from blursynth.model.photographs import deblur_files, output_paths  # noqa: PLC0415  # torch takes seconds
+    from blursynth.model.photographs import deblur_files, find_photographs, output_paths  # noqa: PLC0415  # torch
     from blursynth.model.restore import Deblurrer  # noqa: PLC0415
 
+    sources = find_photographs(photos, suffix=suffix, is_recursive=recursive)
     outputs = output_paths(sources, output, suffix=suffix)
     deblurrer = Deblurrer.load(checkpoint, device=device, tile=tile)
     results = deblur_files(
-        sources, outputs, deblurrer, overwrite=overwrite, strip_metadata=strip_metadata, progress=screen
+        sources,
+        outputs,
+        deblurrer,
+        overwrite=overwrite,
+        strip_metadata=strip_metadata,
+        max_pixels=max_pixels,
+        progress=screen,
     )
-    failed = [result for result in results if result.error]
-    for result in failed:
-        screen.note(f"error: {result.error}")
-    if len(failed) == len(results):
-        raise RefusedError(f"none of {len(results)} photographs could be read")
+    for result in results:
+        if result.error:
+            screen.error(result.error)
     if as_json:
         click.echo(json.dumps([asdict(result) for result in results], default=str))
     else:
         click.echo("\n".join(str(result.output) for result in results if not result.error))
-    return 3 if failed else 0
+    failed = sum(result.error is not None for result in results)
+    if failed == len(results):
+        raise RefusedError(f"none of {failed} photographs could be read")
+    if lost := failed + sum(result.kept_tiles > 0 for result in results):
+        raise PartialError(f"{lost} of {len(results)} photographs are not deblurred, or not whole")

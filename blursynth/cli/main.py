@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import select
 import signal
 import sys
 import tomllib
@@ -109,6 +110,12 @@ def cli(context: click.Context) -> None:
     context.ensure_object(Screen)
 
 
+def _catch_signals() -> None:
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, _stop)
+
+
 def _stop(number: int, _frame: FrameType | None) -> NoReturn:
     raise SystemExit(128 + number)
 
@@ -118,8 +125,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
     0 done, 1 failed, 2 usage, 3 some inputs failed, 4 input refused, 5 the machine says no, 128 + n by signal n.
     """
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _stop)
+    _catch_signals()
     screen = Screen()
     try:
         code = cli.main(arguments, prog_name="blursynth", standalone_mode=False, obj=screen)
@@ -128,10 +134,11 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         error.show()
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted; the same command goes on from here", err=True)
+        click.echo("interrupted", err=True)
         code = 130
     except SystemExit as end:
-        if end.code != 1:  # of a signal; with 1 click ends when nobody reads what we print, which is no failure
+        # Click ends with 1 on a broken pipe; if it is that nobody reads what we print, it is no failure.
+        if end.code != 1 or not _is_reader_gone():
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
@@ -142,6 +149,12 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except Exception as error:  # the last resort, so that no user ever sees a traceback unasked
         code = _say(screen, f"internal error: {type(error).__name__}: {error} (a bug; -vv shows where)", 1)
     sys.exit(code or 0)
+
+
+def _is_reader_gone() -> bool:
+    poll = select.poll()
+    poll.register(1, select.POLLOUT)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _say(screen: Screen, message: str, code: int) -> int:

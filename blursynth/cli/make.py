@@ -9,7 +9,7 @@ import click
 
 from blursynth.cli.options import JSON, OVERWRITE, SizeType, talk_options
 from blursynth.cli.screen import Screen
-from blursynth.errors import SettingsError
+from blursynth.errors import PartialError, SettingsError
 
 __all__ = ["command"]
 
@@ -42,7 +42,7 @@ def command(
     overwrite: bool,
     as_json: bool,
     **settings: Any,
-) -> int:
+) -> None:
     """Turn high-frame-rate clips into shards of blurry and sharp pairs.
 
     Each blurry image is the mean of a window of frames in linear light; the frame in its middle is the sharp one.
@@ -52,6 +52,7 @@ def command(
       blursynth make --video clip.mp4 --window 7
       blursynth make clips/ 'more/*.mov' --window 7-13 -o shards --codec zstd
     """
+    from blursynth.encoding import check_video_name  # noqa: PLC0415
     from blursynth.files import expand  # noqa: PLC0415
     from blursynth.make import MakeConfig, make_dataset, write_preview  # noqa: PLC0415
     from blursynth.video import VIDEO_SUFFIXES  # noqa: PLC0415
@@ -59,13 +60,20 @@ def command(
     paths = expand([*clips, *videos], VIDEO_SUFFIXES)
     if preview_video and len(paths) != 1:
         raise SettingsError(f"--preview-video shows one clip, and {len(paths)} are given; make them one by one")
+    if preview_video:
+        check_video_name(preview_video, overwrite=overwrite)
     config = MakeConfig(**settings)
     summary = make_dataset(paths, output, config, overwrite=overwrite, progress=screen)
     for clip in summary.clips:
-        for note in (*clip.notes, *((clip.error,) if clip.error else ())):
-            screen.note(note if note == clip.error else f"{clip.path}: {note}")
+        for note in clip.notes:
+            screen.note(f"{clip.path}: {note}")
+        if clip.error:
+            screen.error(clip.error)
+        if screen.verbosity > 0:
+            screen.note(f"{clip.path}: {clip.pairs} of {clip.planned} pairs in {', '.join(clip.shards) or 'no shard'}")
     if preview_video:
         write_preview(summary, preview_video, overwrite=overwrite, progress=screen)
     screen.note(f"{summary.pairs} pairs of {len(summary.clips)} clip(s), window {config.window}, {config.crf}")
     click.echo(json.dumps(asdict(summary), default=str) if as_json else str(output))
-    return 0 if summary.is_whole else 3
+    if lost := [clip for clip in summary.clips if not clip.is_whole]:
+        raise PartialError(f"{len(lost)} of {len(summary.clips)} clip(s) gave less than they should: {lost[0].path}")

@@ -31,6 +31,10 @@ class Screen:
         if self.verbosity >= 0:
             click.echo(printable(message), err=True)
 
+    def error(self, message: str) -> None:
+        """Say what went wrong with one of several inputs; also when quiet."""
+        click.echo(printable(message), err=True)
+
     @contextmanager
     def task(self, label: str, total: float, unit: str) -> Iterator[Callable[[float, str], None]]:
         """Show a piece of work: how far, how fast, how long still."""

@@ -32,11 +32,12 @@ class ClipSummary:
     notes: tuple[str, ...] = ()
     error: str | None = None
     same_as: Path | None = None
+    is_cut_short: bool = False
 
     @property
     def is_whole(self) -> bool:
         """Whether nothing was lost."""
-        return self.error is None and (self.same_as is not None or self.pairs == self.planned)
+        return self.error is None and not self.is_cut_short and self.pairs == self.planned
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,34 +97,46 @@ def make_dataset(
         for path in sweep(output):
             progress.note(f"{path.name}: left by a killed run, removed")
         manifest = Manifest.read(output, must_exist=False)
-        _agree_on_settings(manifest, config, overwrite=overwrite)
-        clips: list[ClipSummary] = []
-        seen: dict[str, Path] = {}
-        for path in videos:
+        others = _entries_of_other_settings(manifest, config, overwrite=overwrite)
+        planned = _plan_clips(videos, manifest, config)
+        if not any(isinstance(plan, ClipPlan) for plan in planned):
+            raise VideoError(_first_error(planned))
+        _discard(manifest, others)  # not before it is sure that something takes their place
+        clips = []
+        for plan in planned:
+            if isinstance(plan, ClipSummary):
+                clips.append(plan)
+                continue
             try:
-                clips.append(_make_clip(path, manifest, config, seen, progress))
+                clips.append(_make_clip(plan, manifest, progress))
             except RefusedError as error:
-                if len(videos) == 1:
-                    raise
-                clips.append(ClipSummary(path, error=str(error)))
+                clips.append(ClipSummary(plan.info.path, error=str(error)))
     if all(clip.error for clip in clips):
-        raise VideoError(str(clips[0].error))
+        raise VideoError(_first_error(clips))
     return MakeSummary(output, tuple(clips))
 
 
-def _agree_on_settings(manifest: Manifest, config: MakeConfig, *, overwrite: bool) -> None:
+def _first_error(clips: "Sequence[ClipPlan | ClipSummary]") -> str:
+    return next(str(clip.error) for clip in clips if isinstance(clip, ClipSummary) and clip.error)
+
+
+def _entries_of_other_settings(manifest: Manifest, config: MakeConfig, *, overwrite: bool) -> list[Entry]:
     others = [entry for entry in manifest if entry.settings_sha256 != config.sha256()]
-    if not others:
-        return
-    if not overwrite:
+    if others and not overwrite:
         raise SettingsError(
             f"{printable(manifest.directory)}: holds pairs made with {_differences(manifest, others[0], config)}; "
             "use another -o, or --overwrite to replace them"
         )
-    for entry in others:
+    return others
+
+
+def _discard(manifest: Manifest, entries: list[Entry]) -> None:
+    if not entries:
+        return
+    for entry in entries:
         manifest.discard(entry.shard)
     manifest.write()  # first the list, so that it never names what is not there
-    for entry in others:
+    for entry in entries:
         with suppress(FileNotFoundError):
             entry.path(manifest.directory).unlink()
 
@@ -139,34 +152,64 @@ def _differences(manifest: Manifest, entry: Entry, config: MakeConfig) -> str:
     return ", ".join(different) or "other settings"
 
 
-def _make_clip(
-    path: Path, manifest: Manifest, config: MakeConfig, seen: dict[str, Path], progress: Progress
-) -> ClipSummary:
-    info = describe(path)
-    sha256 = sha256_of(path)
-    if sha256 in seen:
-        return ClipSummary(path, same_as=seen[sha256], notes=(f"the same clip as {printable(seen[sha256])}: left out",))
-    seen[sha256] = path
-    plan = plan_clip(info, sha256, config)
+def _plan_clips(videos: Sequence[Path], manifest: Manifest, config: MakeConfig) -> list[ClipPlan | ClipSummary]:
+    """Plan every clip; what cannot be planned, or was planned already, is summed up at once."""
+    planned: list[ClipPlan | ClipSummary] = []
+    seen: dict[str, Path] = {}
+    for path in videos:
+        try:
+            info = describe(path)
+            sha256 = _digest(path)
+            if sha256 in seen:
+                note = f"the same clip as {printable(seen[sha256])}: left out"
+                planned.append(ClipSummary(path, same_as=seen[sha256], notes=(note,)))
+                continue
+            seen[sha256] = path
+            planned.append(plan_clip(info, sha256, config, stem=_known_stem(manifest, sha256, config)))
+        except RefusedError as error:
+            planned.append(ClipSummary(path, error=str(error)))
+    return planned
+
+
+def _digest(path: Path) -> str:
+    try:
+        return sha256_of(path)
+    except OSError as error:
+        raise VideoError(f"{printable(path)}: cannot be read: {error.strerror or error}") from error
+
+
+def _known_stem(manifest: Manifest, sha256: str, config: MakeConfig) -> str | None:
+    """Return how the shards of a clip are called already: it may have had another name then."""
+    for entry in manifest:
+        if (entry.source_sha256, entry.settings_sha256) == (sha256, config.sha256()):
+            return entry.shard.rsplit("-", 2)[0]
+    return None
+
+
+def _make_clip(plan: ClipPlan, manifest: Manifest, progress: Progress) -> ClipSummary:
+    info, config = plan.info, plan.config
     todo = _unfinished(plan, manifest)
     if todo:
         last_frame = max(window.stop for part in todo for window in part.windows)
-        with progress.task(path.name, last_frame, "frames") as advance:
+        with progress.task(info.path.name, last_frame, "frames") as advance:
             ClipRun(plan, todo, manifest, advance).run()
     entries = [entry for part in plan.parts if (entry := manifest.get(part.shard))]
     pairs = sum(entry.pairs for entry in entries)
-    notes = list(plan.info.notes)
+    notes = list(info.notes)
     if info.is_cut_short:
         promised = f" of {info.num_frames_from_header}" if info.num_frames_from_header else ""
         notes.append(f"cut short: {info.num_frames}{promised} frames can be read")
     if gaps := count_gaps(info.pts):
-        unbroken = plan_windows(np.arange(info.num_frames), config.rule(), seed=config.seed, source=sha256)
+        unbroken = plan_windows(np.arange(info.num_frames), config.rule(), seed=config.seed, source=plan.sha256)
         notes.append(f"{gaps} gap(s) in its times cost {len(unbroken) - plan.num_windows} windows")
     if pairs < plan.num_windows:
         notes.append(f"damaged: {plan.num_windows - pairs} of {plan.num_windows} windows dropped")
     if not pairs:
-        raise VideoError(f"{printable(path)}: every window touches damaged frames; re-encode or copy the clip again")
-    return ClipSummary(path, plan.num_windows, pairs, tuple(entry.shard for entry in entries), tuple(notes))
+        raise VideoError(
+            f"{printable(info.path)}: every window touches damaged frames; re-encode or copy the clip again"
+        )
+    shards = tuple(entry.shard for entry in entries)
+    return ClipSummary(info.path, plan.num_windows, pairs, shards, tuple(notes), is_cut_short=info.is_cut_short)
 
 
 def _unfinished(plan: ClipPlan, manifest: Manifest) -> list[Part]:
@@ -174,12 +217,6 @@ def _unfinished(plan: ClipPlan, manifest: Manifest) -> list[Part]:
     todo = []
     for part in plan.parts:
         entry = manifest.get(part.shard)
-        try:
-            if entry is not None and entry.planned == len(part.windows):
-                entry.check_size(manifest.directory)
-                if sha256_of(entry.path(manifest.directory)) == entry.sha256:
-                    continue
-        except RefusedError:
-            pass  # damaged or gone: it is made again
-        todo.append(part)
+        if not (entry and entry.planned == len(part.windows) and entry.is_intact(manifest.directory)):
+            todo.append(part)
     return todo

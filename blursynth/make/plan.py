@@ -41,8 +41,10 @@ class ClipPlan:
         return sum(len(part.windows) for part in self.parts)
 
 
-def plan_clip(info: VideoInfo, sha256: str, config: MakeConfig) -> ClipPlan:
+def plan_clip(info: VideoInfo, sha256: str, config: MakeConfig, *, stem: str | None = None) -> ClipPlan:
     """Lay the windows of a clip and deal them out to shards, by integers alone.
+
+    ``stem`` begins the names of the shards; without one, it is made of the name of the clip.
 
     Raises
     ------
@@ -63,7 +65,7 @@ def plan_clip(info: VideoInfo, sha256: str, config: MakeConfig) -> ClipPlan:
     _check_resize(info, config.resize)
     size = output_size(info, config.resize)
     count = pairs_per_shard(*size)
-    stem = re.sub(r"[^A-Za-z0-9_.-]+", "_", info.path.stem).strip("._-")[:80] or "clip"
+    stem = stem or re.sub(r"[^A-Za-z0-9_.-]+", "_", info.path.stem).strip("._-")[:80] or "clip"
     mark = hashlib.sha256(f"{sha256}{config.sha256()}".encode()).hexdigest()[:8]
     parts = tuple(
         Part(f"{stem}-{mark}-{part:05}.h5", tuple(windows[start : start + count]))

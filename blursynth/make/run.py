@@ -1,5 +1,6 @@
 """One pass over a clip: decode, average, write, flush, each in a thread of its own."""
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,8 +13,8 @@ from blursynth.files import printable, sha256_of
 from blursynth.make.plan import ClipPlan, Part
 from blursynth.shards import Entry, Manifest, ShardWriter
 from blursynth.synthesis import Pair, Synthesizer, held_frames
-from blursynth.video import VideoInfo, decode
-from blursynth.windows import Window
+from blursynth.video import decode
+from blursynth.windows import Window, pair_key
 
 __all__ = ["ClipRun"]
 
@@ -47,8 +48,9 @@ class ClipRun:
         self._synthesizer = Synthesizer(plan.info, curve, capacity=self._capacity, resize=plan.config.resize)
         self._part_of = {window.number: part for part in todo for window in part.windows}
         self._waiting = deque(windows)
-        self._averaged: deque[tuple[Window, Future[Pair]]] = deque()
+        self._averaged: deque[tuple[Window, Future[None]]] = deque()
         self._written: deque[Future[None]] = deque()
+        self._of_part: list[Future[None]] = []
         self._committed: deque[Future[None]] = deque()
         self._writer: ShardWriter | None = None
         self._part: Part | None = None
@@ -82,19 +84,17 @@ class ClipRun:
 
     def _decode(self) -> None:
         """Feed frames to the ring and give out each window when its last frame is there."""
-        last_bad, previous = -1, -1
+        bad: list[int] = []  # frames that are missing or damaged, in order
+        expected = 0
         for frame in decode(self._plan.info):
-            if frame.index != previous + 1:
-                last_bad = frame.index - 1
-            if frame.is_damaged:
-                last_bad = frame.index
-            previous = frame.index
+            bad += range(expected, frame.index + frame.is_damaged)
+            expected = frame.index + 1
             if frame.index >= self._waiting[0].first:
                 self._free_slot(frame.index)
                 self._synthesizer.hold(frame)
             while self._waiting and self._waiting[0].stop <= frame.index + 1:
                 window = self._waiting.popleft()
-                if last_bad < window.first:
+                if bisect_left(bad, window.first) == bisect_left(bad, window.stop):
                     self._give_out(window)
             self._advance(1, "")
             if not self._waiting:
@@ -110,9 +110,12 @@ class ClipRun:
         if part is not self._part or self._writer is None:
             self._finish_part()
             self._part, self._writer = part, self._begin(part)
-        averaged = self._averaging.submit(self._synthesizer.pair, window)
+        handed_over: list[Pair] = []  # so that a finished pair is held by nobody once it is written
+        averaged = self._averaging.submit(self._average, window, handed_over)
         self._averaged.append((window, averaged))
-        self._written.append(self._writing.submit(self._write, self._writer, averaged))
+        written = self._writing.submit(self._write, self._writer, averaged, handed_over)
+        self._written.append(written)
+        self._of_part.append(written)
         while len(self._written) > _MAX_WAITING_PAIRS:
             self._written.popleft().result()
 
@@ -132,16 +135,20 @@ class ClipRun:
     def _finish_part(self) -> None:
         if self._part is None or self._writer is None:
             return
-        all_written = self._writing.submit(lambda: None)  # the thread works in order
-        self._committed.append(self._committing.submit(self._commit, self._part, self._writer, all_written))
-        self._writer = None
+        self._committed.append(self._committing.submit(self._commit, self._part, self._writer, self._of_part))
+        self._writer, self._of_part = None, []
 
-    def _write(self, writer: ShardWriter, averaged: "Future[Pair]") -> None:
-        pair = averaged.result()
-        writer.append(_row(self._plan.info, pair.window), pair.blurry, pair.sharp)
+    def _average(self, window: Window, handed_over: list[Pair]) -> None:
+        handed_over.append(self._synthesizer.pair(window))
 
-    def _commit(self, part: Part, writer: ShardWriter, all_written: "Future[None]") -> None:
-        all_written.result()
+    def _write(self, writer: ShardWriter, averaged: "Future[None]", handed_over: list[Pair]) -> None:
+        averaged.result()
+        pair = handed_over.pop()
+        writer.append(_row(self._plan, pair.window), pair.blurry, pair.sharp)
+
+    def _commit(self, part: Part, writer: ShardWriter, all_written: "list[Future[None]]") -> None:
+        for written in all_written:  # if one failed, so does the shard
+            written.result()
         pairs = writer.commit()
         self._open.remove(writer)
         if not pairs:
@@ -164,7 +171,8 @@ class ClipRun:
         )
 
 
-def _row(info: VideoInfo, window: Window) -> dict[str, int | float]:
+def _row(plan: ClipPlan, window: Window) -> dict[str, int | float]:
+    info = plan.info
     pts = info.pts
     return {
         "number": window.number,
@@ -176,6 +184,7 @@ def _row(info: VideoInfo, window: Window) -> dict[str, int | float]:
         "last_pts": int(pts[window.stop - 1]),
         "num_frames": window.length,
         "exposure_seconds": float(window.length / info.frame_rate),
+        "rng_key": pair_key(plan.config.seed, plan.sha256, window.number),
     }
 
 
@@ -194,6 +203,7 @@ def _attributes(plan: ClipPlan) -> dict[str, Any]:
         "crf_table": response_curve(plan.config.crf).linear_of_codes(),
         "source": printable(info.path.name),
         "source_sha256": plan.sha256,
+        "licence": "unspecified",
         "frame_rate": str(info.frame_rate),
         "time_base": str(info.time_base),
         "colour": colour,

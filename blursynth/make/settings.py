@@ -8,7 +8,7 @@ from typing import Any
 
 from blursynth.crf import response_curve
 from blursynth.errors import SettingsError
-from blursynth.shards import SCHEMA, Codec
+from blursynth.shards import CODECS, SCHEMA, Codec
 from blursynth.windows import WindowRule
 
 __all__ = ["MakeConfig"]
@@ -45,9 +45,12 @@ class MakeConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        self.rule()
-        response_curve(self.crf)
+        # One way to write each value, since the text decides whether settings are the same.
+        object.__setattr__(self, "window", str(self.rule()))
+        object.__setattr__(self, "crf", response_curve(self.crf).name)
         self.true_frame_rate()
+        if self.codec not in CODECS:
+            raise SettingsError(f"codec {self.codec!r} is unknown; choose one of {', '.join(CODECS)}")
         if self.resize is not None and min(self.resize) < 16:
             raise SettingsError(f"resize {self.resize[0]}x{self.resize[1]}: 16 pixels a side at least")
 

@@ -29,6 +29,7 @@ class Entry:
     """One shard. ``planned`` counts the windows laid out for it, ``pairs`` those that became pairs.
 
     ``settings_sha256`` is of everything that decides the pairs; ``source`` is the clip's file name.
+    ``split`` is ``train``, ``val`` or ``test`` where the source has a published split, else empty.
     """
 
     shard: str
@@ -41,6 +42,7 @@ class Entry:
     source: str
     source_sha256: str
     settings_sha256: str
+    split: str = ""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -67,6 +69,21 @@ class Entry:
         if num_bytes != self.bytes:
             raise ShardError(f"{printable(path)}: {num_bytes} bytes, the manifest says {self.bytes}; make it again")
 
+    def is_intact(self, directory: Path) -> bool:
+        """Return whether the shard is there with the bytes that were written."""
+        try:
+            self.check_size(directory)
+            return self._digest(self.path(directory)) == self.sha256
+        except ShardError:
+            return False
+
+    @staticmethod
+    def _digest(path: Path) -> str:
+        try:
+            return sha256_of(path)
+        except OSError as error:
+            raise ShardError(f"{printable(path)}: cannot be read: {error.strerror or error}") from error
+
     def verify(self, directory: Path) -> None:
         """Refuse a shard whose bytes are not those that were written, or that cannot be read.
 
@@ -77,7 +94,7 @@ class Entry:
         """
         self.check_size(directory)
         path = self.path(directory)
-        if sha256_of(path) != self.sha256:
+        if self._digest(path) != self.sha256:
             raise ShardError(f"{printable(path)}: its SHA-256 differs from the manifest's; make it again")
         with Shard(path) as shard:
             if (len(shard), shard.size) != (self.pairs, (self.height, self.width)):
@@ -106,6 +123,8 @@ class Manifest:
             return cls(directory)
         if not path.exists():
             raise ShardError(f"{printable(directory)}: no {MANIFEST_NAME} here; is it a folder that 'make' wrote?")
+        if path.is_file() and path.stat().st_size == 0:
+            return cls(directory)  # all was discarded, and nothing made since
         if check_regular_file(path, ShardError).st_size > _MAX_BYTES:
             raise ShardError(f"{printable(path)}: larger than any manifest")
         entries: dict[str, Entry] = {}

@@ -137,9 +137,10 @@ class Shard:
             for tile_x in range(x // columns * columns, x + width, columns):
                 offset, num_bytes = self._layout.tiles[name][index, tile_y, tile_x]
                 try:
-                    data = self._zstandard.ZstdDecompressor().decompress(
-                        self._read(offset, num_bytes), rows * columns * 3
-                    )
+                    compressed = self._read(offset, num_bytes)
+                    if self._zstandard.frame_content_size(compressed) != rows * columns * 3:
+                        raise ValueError("a tile of another size")
+                    data = self._zstandard.ZstdDecompressor().decompress(compressed)
                     tile = np.frombuffer(data, np.uint8).reshape(rows, columns, 3)
                 except (ValueError, self._zstandard.ZstdError) as error:
                     raise ShardError(f"{printable(self.path)}: pair {index} is damaged; verify the folder") from error

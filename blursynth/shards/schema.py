@@ -45,6 +45,16 @@ PAIR_DTYPE = np.dtype(
         ("last_pts", "<i8"),
         ("num_frames", "<i4"),
         ("exposure_seconds", "<f8"),
+        ("rng_key", "<u8"),  # of all that was drawn for this pair
+        # Not a number where it was not measured or not applied:
+        ("motion_p50_px", "<f4"),  # within the window
+        ("motion_p95_px", "<f4"),
+        ("motion_max_px", "<f4"),
+        ("ghost_score", "<f4"),
+        ("sharpness", "<f4"),  # of the centre frame
+        ("saturated_fraction", "<f4"),
+        ("shot_noise", "<f4"),
+        ("read_noise", "<f4"),
     ]
 )
 _SHARD_BYTES = 128_000_000

@@ -59,9 +59,9 @@ class ShardWriter:
             raise
 
     def append(self, row: Mapping[str, int | float], blurry: NDArray[np.uint8], sharp: NDArray[np.uint8]) -> None:
-        """Add a pair; ``row`` holds the fields of PAIR_DTYPE."""
-        for field, value in row.items():
-            self._rows[self._count][field] = value
+        """Add a pair; ``row`` holds fields of PAIR_DTYPE; floats that it lacks are not numbers."""
+        for field in PAIR_DTYPE.names or ():
+            self._rows[self._count][field] = row.get(field, np.nan if PAIR_DTYPE[field].kind == "f" else 0)
         with as_output_error(self.path):
             self._store.put(self._count, blurry, sharp)
         self._count += 1
