@@ -204,7 +204,8 @@ def _video_info(path: Path, stream: Any, packets: list[_Packet], first: Any, dur
         codec=codec.name,
     )
     shown = [packet for packet in packets if not packet.is_discarded]  # an edit list may hide some
-    has_times = all(packet.pts is not None for packet in shown)
+    # AVI stores none; what FFmpeg makes up for it is wrong where frames are reordered.
+    has_times = all(packet.pts is not None for packet in shown) and stream.container.format.name != "avi"
     times = _times(shown, stream)
     pts = np.unique(times)
     frame_rate = _frame_rate(pts, stream)

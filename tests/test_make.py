@@ -5,6 +5,8 @@ import random
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,9 @@ from numpy.typing import NDArray
 from blursynth.crf import response_curve
 from blursynth.errors import OutputError, SettingsError, VideoError
 from blursynth.make import MakeConfig, MakeSummary, make_dataset, write_preview
-from blursynth.shards import Manifest, Shard
-from blursynth.video import decode, describe, to_rgb
+from blursynth.make.plan import plan_clip
+from blursynth.shards import Manifest, Shard, ShardWriter
+from blursynth.video import Frame, VideoInfo, decode, describe, to_rgb
 from samples import ClipMaker, moving_texture
 
 
@@ -324,3 +327,66 @@ def test_the_real_clip_gives_42_pairs_that_float64_gives_too(shared: Path, tmp_p
             assert np.array_equal(sharp, expected[1])
             frames.clear()
     assert next(pairs, None) is None
+
+
+def test_a_shard_whose_writing_failed_is_not_listed(
+    make_clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip, out = make_clip(num_frames=21), tmp_path / "out"
+    real, calls = ShardWriter.append, 0
+
+    def failing(self: ShardWriter, *arguments: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise OutputError("the third pair: input/output error")
+        real(self, *arguments)
+
+    monkeypatch.setattr(ShardWriter, "append", failing)
+    with pytest.raises(OutputError, match="third pair"):
+        make_dataset([clip], out)
+    assert list(out.glob("*.h5")) == []
+    monkeypatch.undo()
+    assert make_dataset([clip], out).pairs == 3
+
+
+def test_overwriting_discards_nothing_before_something_can_take_its_place(make_clip: ClipMaker, tmp_path: Path) -> None:
+    clip, bad, out = make_clip(), tmp_path / "bad.mp4", tmp_path / "out"
+    bad.write_text("not a video")
+    make_dataset([clip], out)
+    before = file_hashes(out)
+    with pytest.raises(VideoError):
+        make_dataset([bad], out, MakeConfig(window="9"), overwrite=True)
+    assert file_hashes(out) == before
+    (out / "manifest.jsonl").write_bytes(b"")  # killed after discarding, before the first new shard
+    assert make_dataset([clip], out, MakeConfig(window="9")).is_whole
+
+
+def test_a_renamed_clip_is_the_same_clip(make_clip: ClipMaker, tmp_path: Path) -> None:
+    clip, out = make_clip(), tmp_path / "out"
+    make_dataset([clip], out)
+    before = file_hashes(out)
+    renamed = clip.rename(tmp_path / "another name.mkv")
+    assert make_dataset([renamed], out).is_whole
+    assert file_hashes(out) == before
+
+
+def test_overlapping_windows_of_drawn_lengths_lose_only_those_that_touch_the_damage(
+    make_clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_shards: None
+) -> None:
+    def decode_with_damage(info: VideoInfo) -> Iterator[Frame]:
+        for frame in decode(info):
+            yield replace(frame, is_damaged=frame.index == 20)
+
+    monkeypatch.setattr("blursynth.make.run.decode", decode_with_damage)
+    clip, config = make_clip(num_frames=40), MakeConfig(window="3-13", stride=1)
+    plan = plan_clip(describe(clip), hashlib.sha256(clip.read_bytes()).hexdigest(), config)
+    windows = [window for part in plan.parts for window in part.windows]
+    expected = [window.centre for window in windows if not window.first <= 20 < window.stop]
+    make_dataset([clip], tmp_path / "out", config)
+    assert [centre for centre, _, _ in pairs_of(tmp_path / "out")] == expected
+    before = file_hashes(tmp_path / "out")
+    for path in sorted((tmp_path / "out").glob("*.h5"))[3::2]:
+        path.unlink()
+    make_dataset([clip], tmp_path / "out", config)
+    assert file_hashes(tmp_path / "out") == before

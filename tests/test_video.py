@@ -210,3 +210,44 @@ def test_real_clips(shared: Path, name: str, num_frames: int, matrix: str, is_fu
     frames = list(decode(info))
     assert [frame.index for frame in frames] == list(range(num_frames))
     assert not any(frame.is_damaged for frame in frames)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"g": "30", "bf": "7", "x264-params": "b-pyramid=none"}, {"g": "10", "bf": "3", "x264-params": "open-gop=1"}],
+)
+@pytest.mark.parametrize("victim", [8, 21, 34])
+def test_no_frame_that_differs_is_trusted_when_the_decoder_reports_damage(
+    make_clip: ClipMaker, options: dict[str, str], victim: int
+) -> None:
+    path = make_clip("damaged.mkv", moving_texture(48, 96, 128, speed=5), codec="libx264", options=options)
+    good = describe(path)
+    clean = {frame.index: to_rgb(good, frame) for frame in decode(good)}
+    with av.open(str(path)) as container:
+        packet = [p for p in container.demux(video=0) if p.size][victim]
+    assert packet.pos is not None
+    data = bytearray(path.read_bytes())
+    begin = packet.pos + packet.size // 4
+    data[begin : begin + packet.size // 2] = bytes(packet.size // 2)
+    path.write_bytes(data)
+    frames = list(decode(describe(path)))
+    if any(frame.is_damaged for frame in frames) or len(frames) < 48:
+        for frame in frames:
+            if not frame.is_damaged:
+                assert np.array_equal(to_rgb(good, frame), clean[frame.index]), f"frame {frame.index}"
+
+
+def test_avi_without_presentation_times_is_counted(make_clip: ClipMaker) -> None:
+    frames = moving_texture(30, 96, 128)
+    info = describe(make_clip("clip.avi", frames, codec="libx264", options={"bf": "2", "crf": "5"}))
+    decoded = list(decode(info))
+    assert [frame.index for frame in decoded] == list(range(30))
+    assert not any(frame.is_damaged for frame in decoded)
+    for frame in decoded:
+        errors = [np.abs(to_rgb(info, frame).astype(int) - other).mean() for other in frames]
+        assert int(np.argmin(errors)) == frame.index
+
+
+def test_colours_that_would_be_wrong_are_refused(make_clip: ClipMaker) -> None:
+    with pytest.raises(VideoError, match="YCgCo"):
+        describe(make_clip(tags={"colorspace": 8}))
