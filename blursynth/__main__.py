@@ -1,4 +1,4 @@
-"""``python -m blursynth``, as torchrun starts it."""
+"""``python -m blursynth``."""
 
 from blursynth.cli.main import main
 

@@ -1,4 +1,4 @@
-"""The default network: multi-scale in, multi-scale out, light enough for a processor without a GPU.
+"""The light network: multi-scale in, multi-scale out, light enough for a processor without a GPU.
 
 A U-shaped network that starts at half resolution and ends with a sum with the blurry image, so that it only has to
 learn the difference. It takes from
