@@ -1,7 +1,7 @@
 """Checkpoints: tensors and plain values in one safetensors file; never a pickled object.
 
-The header carries one JSON text: schema, network, training settings, step, scores, and a SHA-256 of all tensors, since
-safetensors does not notice a flipped bit.
+The header carries one JSON text: schema, network, training settings, step, scores, and a SHA-256 of it and
+all tensors, since safetensors does not notice a flipped bit.
 """
 
 import hashlib
@@ -65,18 +65,15 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     tensors = {f"{_WEIGHTS}{name}": tensor for name, tensor in checkpoint.weights.items()}
     tensors |= {f"{_OPTIMIZER}{name}": tensor for name, tensor in checkpoint.optimizer.items()}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    text = json.dumps(
-        {
-            "schema": CHECKPOINT_SCHEMA,
-            "blursynth_version": blursynth.__version__,
-            "network": describe_network(checkpoint.network),
-            "training": dict(checkpoint.training),
-            "progress": dict(checkpoint.progress),
-            "scores": dict(checkpoint.scores),
-            "sha256": _digest(tensors),
-        },
-        sort_keys=True,
-    )
+    values = {
+        "schema": CHECKPOINT_SCHEMA,
+        "blursynth_version": blursynth.__version__,
+        "network": describe_network(checkpoint.network),
+        "training": dict(checkpoint.training),
+        "progress": dict(checkpoint.progress),
+        "scores": dict(checkpoint.scores),
+    }
+    text = json.dumps({**values, "sha256": _digest(tensors, values)}, sort_keys=True)
     write_bytes(path, safetensors.torch.save(tensors, {"blursynth": text}), overwrite=True)
 
 
@@ -115,8 +112,8 @@ def _parsed(tensors: dict[str, Tensor], metadata: Mapping[str, str]) -> Checkpoi
     values = json.loads(metadata["blursynth"])
     if values["schema"] != CHECKPOINT_SCHEMA:
         raise CheckpointError(f"schema {values['schema']!r}; this version reads schema {CHECKPOINT_SCHEMA}")
-    if values["sha256"] != _digest(tensors):
-        raise CheckpointError("its tensors differ from what was written: the file is damaged")
+    if values.pop("sha256") != _digest(tensors, values):
+        raise CheckpointError("it differs from what was written: the file is damaged")
     checkpoint = Checkpoint(
         network=read_config(values["network"]),
         weights=_with_prefix(tensors, _WEIGHTS),
@@ -136,8 +133,8 @@ def _with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256()
+def _digest(tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> str:
+    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())

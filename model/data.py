@@ -257,7 +257,7 @@ def batches(
     loader = DataLoader(
         stream,
         batch_size=None,
-        num_workers=workers,
+        num_workers=min(workers, len(os.sched_getaffinity(0))),  # PyTorch warns of more
         pin_memory=is_pinned,
         worker_init_fn=_start_worker,
         prefetch_factor=4 if workers else None,

@@ -277,9 +277,12 @@ def with_description(path: Path, description: object, tensors: dict[str, Tensor]
         "training": {},
         "progress": {},
         "scores": {},
-        "sha256": module._digest(tensors),
     }
-    text = json.dumps(values | description) if isinstance(description, dict) else str(description)
+    if isinstance(description, dict):
+        values |= {name: value for name, value in description.items() if name != "sha256"}
+        text = json.dumps({"sha256": module._digest(tensors, values), **values} | description)
+    else:
+        text = str(description)
     safetensors.torch.save_file(tensors, path, {"blursynth": text})
     return path
 

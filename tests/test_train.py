@@ -647,9 +647,10 @@ def test_an_error_leaves_no_processes_behind(pairs: Path, tmp_path: Path, monkey
         raise BlursynthError
 
     monkeypatch.setattr(MODULE, "_update", fail)
-    with pytest.raises(BlursynthError):
+    with pytest.raises(BlursynthError) as caught:
         train(pairs, tmp_path / "run", config(workers=1))
     assert multiprocessing.active_children() == []
+    assert caught.traceback  # which would keep them, if leaving it to chance were enough
 
 
 def test_two_processes_do_not_train_the_same_run(pairs: Path, tmp_path: Path) -> None:
