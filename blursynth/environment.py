@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,9 @@ def describe_environment() -> dict[str, Any]:
         "cpu_cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "libraries": {name: _version(name) for name in _LIBRARIES},
-        "ffmpeg": _ffmpeg(),
-        "hdf5": _hdf5(),
-        "devices": _devices(),
+        "ffmpeg": _or_without(_ffmpeg, {"libraries": {}, "decoders": [], "encoder": None}),
+        "hdf5": _or_without(_hdf5, None),
+        "devices": _or_without(_devices, {"cpu_threads": 0, "cuda": [], "cuda_version": None}),
         "free_disk_gib": round(shutil.disk_usage(Path.cwd()).free / 2**30, 1),
         "shared_memory_gib": round(_shared_memory_bytes() / 2**30, 1),
         "environment": {name: os.environ[name] for name in _BITING if name in os.environ},
@@ -63,6 +64,14 @@ def find_troubles(environment: dict[str, Any]) -> list[str]:
         troubles.append(f"{environment['free_disk_gib']} GiB free here: a minute of 720p at 240 frames/s makes 11 GB")
     biting = environment["environment"]
     return troubles + [f"{name} is set and changes how libraries work; unset it if something is odd" for name in biting]
+
+
+def _or_without(ask: Callable[[], Any], otherwise: Any) -> Any:
+    """Ask a library; what is missing or broken is what this page is for."""
+    try:
+        return ask()
+    except (ImportError, OSError):
+        return otherwise
 
 
 def _version(distribution: str) -> str | None:

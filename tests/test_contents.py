@@ -1,8 +1,10 @@
+import sys
 from pathlib import Path
 
 import pytest
 
 from blursynth.contents import inspect_path, verify_paths
+from blursynth.environment import describe_environment, find_troubles
 from blursynth.errors import RefusedError
 from blursynth.shards import Manifest
 from samples import ClipMaker
@@ -39,3 +41,11 @@ def test_verify_goes_on_after_a_folder_that_is_none(tmp_path: Path, shards: Path
     errors = [finding.error for finding in verify_paths([tmp_path / "runs", shards])]
     assert errors[0]
     assert errors[1:] == [None, None]
+
+
+def test_the_doctor_survives_what_it_looks_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("torch", "av", "h5py"):
+        monkeypatch.setitem(sys.modules, name, None)  # as if it were not installed
+    environment = describe_environment()
+    assert environment["devices"]["cuda"] == []
+    assert any("H.264" in trouble for trouble in find_troubles(environment))
