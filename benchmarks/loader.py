@@ -1,5 +1,7 @@
 """Random 256x256 pair crops from shards by two workers, against a folder of PNG files by two workers."""
 
+from collections.abc import Callable
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -57,26 +59,61 @@ def write_png(shards: Path, folder: Path) -> None:
                 number += 1
 
 
+def read_shards(directory: Path, count: int, seed: int) -> None:
+    """Read crops and nothing else."""
+    rng = np.random.default_rng(seed)
+    shards = [Shard(entry.path(directory)) for entry in Manifest.read(directory)]
+    out = np.empty((2, PATCH, PATCH, 3), np.uint8)
+    for _ in range(count):
+        shard = shards[rng.integers(len(shards))]
+        height, width = shard.size
+        index, y, x = rng.integers(len(shard)), rng.integers(height - PATCH), rng.integers(width - PATCH)
+        shard.read_crop(int(index), int(y), int(x), out)
+
+
+def read_png(directory: Path, count: int, seed: int) -> None:
+    """Read crops and nothing else."""
+    pairs = PngPairs(directory, count)
+    for index in range(count):
+        pairs[seed * count + index]
+
+
+def in_two_processes(read: Callable[[Path, int, int], None], directory: Path, count: int) -> float:
+    processes = [get_context("fork").Process(target=read, args=(directory, count, seed)) for seed in range(WORKERS)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        if process.exitcode:
+            raise RuntimeError(f"a reader ended with {process.exitcode}")
+    return WORKERS * count
+
+
+PNG = "folder of PNG files"
+
+
 def run(folder: Path) -> None:
     clip = real_or_rendered_clip(folder)
     for codec in ("raw", "zstd"):
         make_dataset([clip], folder / codec, MakeConfig(codec=codec))
     write_png(folder / "raw", folder / "png")
+    found = rates(
+        {
+            "shards (raw)": lambda: in_two_processes(read_shards, folder / "raw", 10_000),
+            "shards (zstd)": lambda: in_two_processes(read_shards, folder / "zstd", 1_000),
+            PNG: lambda: in_two_processes(read_png, folder / "png", 80),
+        }
+    )
+    title = f"random {PATCH}x{PATCH} crops of pairs, read by {WORKERS} processes"
+    show(title, found, "pairs", against={PNG: 150.0})
+    show("the same, compressed", {name: found[name] for name in list(found)[1:]}, "pairs", against={PNG: 12.0})
     raw, zstd = read_pairs(folder / "raw"), read_pairs(folder / "zstd")
     found = rates(
         {
             "shards (raw)": lambda: from_shards(raw, 16_000),
-            "shards (zstd)": lambda: from_shards(zstd, 1_600),
-            "folder of PNG files": lambda: from_png(folder / "png", 160),
+            "shards (zstd)": lambda: from_shards(zstd, 3_200),
+            PNG: lambda: from_png(folder / "png", 160),
         }
     )
-    title = (
-        f"random {PATCH}x{PATCH} crops of pairs by {WORKERS} workers, batches of {BATCH}, into the trainer's process"
-    )
-    show(title, found, "pairs", against={"folder of PNG files": 150.0})
-    show(
-        "the same, compressed",
-        {name: found[name] for name in list(found)[1:]},
-        "pairs",
-        against={"folder of PNG files": 12.0},
-    )
+    title = f"the same as batches of {BATCH}, handed to the trainer's process by {WORKERS} workers"
+    show(title, found, "pairs", against={PNG: None})

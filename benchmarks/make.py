@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +66,23 @@ def blursynth_make(clip: Path, folder: Path, frames: int, *options: str) -> floa
     shutil.rmtree(folder / "shards", ignore_errors=True)
     command = [sys.executable, "-m", "blursynth", "make", str(clip), "-o", str(folder / "shards"), "-q"]
     process = subprocess.Popen([*command, "--window", str(WINDOW), *options], stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise RuntimeError(f"blursynth make ended with {os.waitstatus_to_exitcode(status)}")
-    PEAKS.append(usage.ru_maxrss / 1024)
+    peak = 0.0
+    while process.poll() is None:
+        peak = max(peak, peak_memory(process.pid))
+        time.sleep(0.02)
+    if process.returncode:
+        raise RuntimeError(f"blursynth make ended with {process.returncode}")
+    PEAKS.append(peak)
     return frames
+
+
+def peak_memory(pid: int) -> float:
+    """The most memory that a process has held so far, MB; what wait4 tells counts its parent's before exec, too."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), 0.0)
 
 
 def repeated(clip: Path, path: Path, times: int) -> Path:

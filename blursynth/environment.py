@@ -27,6 +27,7 @@ _MIN_FREE_BYTES = 5 << 30
 
 def describe_environment() -> dict[str, Any]:
     """Return versions, devices, codecs and free space as plain values."""
+    biting = {name: os.environ[name] for name in _BITING if name in os.environ}  # before HDF5's are taken away
     return {
         "blursynth": blursynth.__version__,
         "python": platform.python_version(),
@@ -39,7 +40,7 @@ def describe_environment() -> dict[str, Any]:
         "devices": _or_without(_devices, {"cpu_threads": 0, "cuda": [], "cuda_version": None}),
         "free_disk_gib": round(shutil.disk_usage(Path.cwd()).free / 2**30, 1),
         "shared_memory_gib": round(_shared_memory_bytes() / 2**30, 1),
-        "environment": {name: os.environ[name] for name in _BITING if name in os.environ},
+        "environment": biting,
     }
 
 

@@ -96,6 +96,8 @@ def expand(arguments: Sequence[str], suffixes: Collection[str], *, is_recursive:
     """
     paths: dict[Path, None] = {}
     for argument in arguments:
+        if not argument:
+            raise SettingsError("an empty name was given; is a variable of the shell not set?")
         try:
             found = _expanded(Path(argument), suffixes, is_recursive=is_recursive)
         except OSError as error:
@@ -366,7 +368,7 @@ def _is_stale(path: Path, *, host_mark: str, pid: int) -> bool:
         return time.time() - path.stat().st_mtime > _STALE_SECONDS
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return True
     except PermissionError:
         return False

@@ -21,6 +21,7 @@ from blursynth.averaging import convert_frame
 from blursynth.colour import UNSUPPORTED_MATRICES, ColourModel, colour_model, planar_format
 from blursynth.errors import VideoError
 from blursynth.files import check_regular_file, printable
+from blursynth.windows import gaps
 
 __all__ = ["MAX_PIXELS", "VIDEO_SUFFIXES", "Frame", "VideoInfo", "decode", "describe", "to_rgb"]
 
@@ -40,7 +41,8 @@ class VideoInfo:
     make the picture upright. ``pts`` holds the presentation times of the readable frames in units of ``time_base``
     seconds, sorted, without repeats; ``decode_order`` says which of them each packet brings and ``key_packets`` which
     packets start afresh. Without ``has_times`` the container gives none, and frames are counted as they come out of the
-    decoder. ``num_frames_from_header`` is what the container promises, 0 if it promises nothing.
+    decoder. With ``may_lose_packets`` a gap in the times means that later frames lack what they were
+    predicted from. ``num_frames_from_header`` is what the container promises, 0 if it promises nothing.
     """
 
     path: Path
@@ -58,6 +60,7 @@ class VideoInfo:
     num_frames_from_header: int
     is_cut_short: bool
     has_times: bool
+    may_lose_packets: bool
     notes: tuple[str, ...]
 
     @property
@@ -192,6 +195,10 @@ def _video_info(path: Path, stream: Any, packets: list[_Packet], first: Any, dur
         raise VideoError(
             f"{printable(path)}: HDR video ({transfer} transfer) is not supported; convert it to SDR first"
         )
+    if _is_mirrored_or_tilted(first):
+        raise VideoError(
+            f"{printable(path)}: it is to be shown mirrored or tilted, which is not supported; re-encode it"
+        )
     if int(first.colorspace) in UNSUPPORTED_MATRICES and "gbrp" not in name:
         matrix = UNSUPPORTED_MATRICES[int(first.colorspace)]
         raise VideoError(f"{printable(path)}: its colours are coded as {matrix}, which is not supported; re-encode it")
@@ -227,8 +234,18 @@ def _video_info(path: Path, stream: Any, packets: list[_Packet], first: Any, dur
         num_frames_from_header=promised,
         is_cut_short=is_cut_short,
         has_times=has_times,
-        notes=_notes(first, colour, frame_rate),
+        may_lose_packets=stream.container.format.name == "mpegts",
+        notes=_notes(first, colour, frame_rate, num_twins=len(shown) - pts.size),
     )
+
+
+def _is_mirrored_or_tilted(frame: Any) -> bool:
+    """Read the matrix that says how to show a frame: a, b, u, c, d, v, … in fixed point."""
+    data = frame.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return False
+    a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].astype(np.float64)
+    return bool(a * d - b * c < 0 or frame.rotation % 90)
 
 
 def _times(packets: list[_Packet], stream: Any) -> NDArray[np.int64]:
@@ -254,7 +271,7 @@ def _frame_rate(pts: NDArray[np.int64], stream: Any) -> Fraction:
         return header
     regular = steps[steps < 1.5 * usual]
     measured: Fraction = 1 / (Fraction(float(regular.mean())) * stream.time_base)
-    return measured.limit_denominator(1001)
+    return measured.limit_denominator(1001) or measured  # hours between frames: no rounding to nought
 
 
 def _ends_early(pts: NDArray[np.int64], stream: Any, duration_us: int | None) -> bool:
@@ -266,8 +283,12 @@ def _ends_early(pts: NDArray[np.int64], stream: Any, duration_us: int | None) ->
     return end_seconds < 0.98 * duration_us / 1e6 - 2 * step * float(stream.time_base)
 
 
-def _notes(first: Any, colour: ColourModel, frame_rate: Fraction) -> tuple[str, ...]:
+def _notes(first: Any, colour: ColourModel, frame_rate: Fraction, *, num_twins: int) -> tuple[str, ...]:
     notes = []
+    if num_twins:
+        notes.append(
+            f"{num_twins} frames have the time of another and are left out; the container's clock is too coarse"
+        )
     if colour.guessed:
         told = {"matrix": colour.matrix.upper().replace("BT", "BT."), "range": "limited range"}
         notes.append(
@@ -345,6 +366,9 @@ class _Damage:
         self._packet_of[order[::-1]] = np.arange(order.size)[::-1]
         self._starts = np.append(np.flatnonzero(info.key_packets), order.size)
         # How much earlier a frame may be shown than one that it was predicted from.
+        if info.may_lose_packets:
+            for index in gaps(info.pts):
+                self._spread(index)
         self.reach = int((np.maximum.accumulate(order) - order).max(initial=0)) if info.has_times else _MAX_REORDERING
 
     def index_of(self, frame: Any) -> int | None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from blursynth.errors import SettingsError
 
-__all__ = ["Window", "WindowRule", "count_gaps", "pair_key", "plan_windows"]
+__all__ = ["Window", "WindowRule", "gaps", "pair_key", "plan_windows"]
 
 _MAX_LENGTH = 1023
 _GAP_STEPS = 1.5  # a longer step than this many usual ones is a gap, and no window crosses it
@@ -110,9 +110,9 @@ def plan_windows(pts: NDArray[np.int64], rule: WindowRule, *, seed: int = 0, sou
     return windows
 
 
-def count_gaps(pts: NDArray[np.int64]) -> int:
-    """Return how often time jumps by more than the usual step, so that no window may cross."""
-    return max(0, len(_runs(pts)) - 1)
+def gaps(pts: NDArray[np.int64]) -> list[int]:
+    """Return the frames before which time jumps by more than the usual step, so that no window may cross."""
+    return [start for start, _ in _runs(pts)][1:]
 
 
 def _runs(pts: NDArray[np.int64]) -> Sequence[tuple[int, int]]:
@@ -120,7 +120,9 @@ def _runs(pts: NDArray[np.int64]) -> Sequence[tuple[int, int]]:
     if pts.size == 0:
         return []
     steps = np.diff(pts)
-    breaks = np.flatnonzero(steps > _GAP_STEPS * np.median(steps)) + 1 if steps.size else np.array([], np.int64)
+    usual = float(np.median(steps)) if steps.size else 0.0
+    # Time stamps are rounded to whole ticks, which may be as long as the usual step.
+    breaks = np.flatnonzero(steps > max(_GAP_STEPS * usual, usual + 1)) + 1
     edges = [0, *breaks.tolist(), int(pts.size)]
     return list(itertools.pairwise(edges))
 

@@ -7,6 +7,8 @@ import torch
 
 from blursynth.errors import DeviceError, MachineError
 
+_DEVICES = ("cpu", "cuda", "mps", "xpu")
+
 __all__ = ["autocast", "choose_device", "memory_errors"]
 
 
@@ -22,6 +24,8 @@ def choose_device(name: str = "auto") -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
+        if device.type not in _DEVICES:
+            raise DeviceError(f"device {name!r} is not one of {', '.join(_DEVICES)}")
         if device.type == "cuda" and not torch.cuda.is_available():
             raise DeviceError("device cuda: torch sees no GPU; --device cpu works everywhere")
         torch.empty(1, device=device)

@@ -54,6 +54,8 @@ def output_paths(sources: Sequence[Path], output: Path | None, *, suffix: str = 
     SettingsError
         If two results would have the same name, or one that of a source.
     """
+    if "/" in suffix or "\0" in suffix:
+        raise SettingsError(f"suffix {printable(suffix)!r}: must not name another folder")
     if output is None:
         found = [source.with_name(f"{source.stem}{suffix}{source.suffix}") for source in sources]
     elif len(sources) == 1 and output.suffix and not output.is_dir():

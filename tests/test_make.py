@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from blursynth.crf import response_curve
 from blursynth.errors import OutputError, SettingsError, VideoError
-from blursynth.make import MakeConfig, MakeSummary, make_dataset, write_preview
+from blursynth.make import MakeConfig, MakeSummary, check_preview, make_dataset, write_preview
 from blursynth.make.plan import plan_clip
 from blursynth.shards import Manifest, Shard, ShardWriter
 from blursynth.video import Frame, VideoInfo, decode, describe, to_rgb
@@ -390,3 +390,12 @@ def test_overlapping_windows_of_drawn_lengths_lose_only_those_that_touch_the_dam
         path.unlink()
     make_dataset([clip], tmp_path / "out", config)
     assert file_hashes(tmp_path / "out") == before
+
+
+def test_a_preview_never_replaces_its_clip(make_clip: ClipMaker, tmp_path: Path) -> None:
+    clip = make_clip("clip.mp4", codec="libx264")
+    link = tmp_path / "link.mp4"
+    link.symlink_to(clip)
+    for path in (clip, link):
+        with pytest.raises(SettingsError, match="is the clip itself"):
+            check_preview(path, [clip], overwrite=True)

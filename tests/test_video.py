@@ -251,3 +251,28 @@ def test_avi_without_presentation_times_is_counted(make_clip: ClipMaker) -> None
 def test_colours_that_would_be_wrong_are_refused(make_clip: ClipMaker) -> None:
     with pytest.raises(VideoError, match="YCgCo"):
         describe(make_clip(tags={"colorspace": 8}))
+
+
+def test_a_gap_in_a_transport_stream_spoils_what_was_predicted_across_it(make_clip: ClipMaker, tmp_path: Path) -> None:
+    frames = moving_texture(60, 96, 128, speed=5)
+    path = make_clip("whole.ts", frames, codec="libx264", options={"g": "20", "bf": "0"}, rate=100)
+    good = describe(path)
+    clean = {frame.index: to_rgb(good, frame) for frame in decode(good)}
+    cut = tmp_path / "cut.ts"
+    with av.open(str(path)) as source, av.open(str(cut), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for number, packet in enumerate(p for p in source.demux(video=0) if p.size):
+            if number != 25:
+                packet.stream = stream
+                target.mux(packet)
+    info = describe(cut)
+    assert info.num_frames == 59
+    for frame in decode(info):
+        if not frame.is_damaged:
+            assert np.array_equal(to_rgb(info, frame), clean[frame.index + (frame.index >= 25)])
+
+
+def test_mirrored_clips_are_refused_and_coarse_clocks_said(make_clip: ClipMaker) -> None:
+    notes = describe(make_clip("fast.mkv", num_frames=24, rate=2000)).notes
+    assert any("have the time of another" in note for note in notes)
+    assert describe(make_clip("slower.mkv", num_frames=24, rate=700)).num_frames == 24

@@ -83,3 +83,8 @@ def test_an_even_window_names_its_neighbours() -> None:
         WindowRule.parse("8")
     with pytest.raises(SettingsError, match="stride 0"):
         WindowRule(7, 7, 0)
+
+
+def test_a_clock_that_is_as_coarse_as_the_frames_makes_no_gaps() -> None:
+    pts = np.round(np.arange(100) * 1000 / 700).astype(np.int64)  # 700 frames/s in milliseconds
+    assert len(plan_windows(pts, WindowRule(7, 7))) == 14

@@ -88,7 +88,15 @@ def _show_version(context: click.Context, _parameter: click.Parameter, value: bo
         "max_content_width": 100,
     },
 )
-@click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_show_version, help="Show it.")
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_show_version,
+    allow_from_autoenv=False,
+    help="Show it.",
+)
 @click.option(
     "--config",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),

@@ -9,7 +9,7 @@ import click
 
 from blursynth.cli.options import JSON, OVERWRITE, SizeType, talk_options
 from blursynth.cli.screen import Screen
-from blursynth.errors import PartialError, SettingsError
+from blursynth.errors import PartialError
 
 __all__ = ["command"]
 
@@ -52,16 +52,13 @@ def command(
       blursynth make --video clip.mp4 --window 7
       blursynth make clips/ 'more/*.mov' --window 7-13 -o shards --codec zstd
     """
-    from blursynth.encoding import check_video_name  # noqa: PLC0415
     from blursynth.files import expand  # noqa: PLC0415
-    from blursynth.make import MakeConfig, make_dataset, write_preview  # noqa: PLC0415
+    from blursynth.make import MakeConfig, check_preview, make_dataset, write_preview  # noqa: PLC0415
     from blursynth.video import VIDEO_SUFFIXES  # noqa: PLC0415
 
     paths = expand([*clips, *videos], VIDEO_SUFFIXES)
-    if preview_video and len(paths) != 1:
-        raise SettingsError(f"--preview-video shows one clip, and {len(paths)} are given; make them one by one")
     if preview_video:
-        check_video_name(preview_video, overwrite=overwrite)
+        check_preview(preview_video, paths, overwrite=overwrite)
     config = MakeConfig(**settings)
     summary = make_dataset(paths, output, config, overwrite=overwrite, progress=screen)
     for clip in summary.clips:

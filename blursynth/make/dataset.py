@@ -16,7 +16,7 @@ from blursynth.make.settings import MakeConfig
 from blursynth.progress import SILENT, Progress
 from blursynth.shards import Entry, Manifest, Shard
 from blursynth.video import describe
-from blursynth.windows import count_gaps, plan_windows
+from blursynth.windows import gaps, plan_windows
 
 __all__ = ["ClipSummary", "MakeSummary", "make_dataset"]
 
@@ -199,9 +199,9 @@ def _make_clip(plan: ClipPlan, manifest: Manifest, progress: Progress) -> ClipSu
     if info.is_cut_short:
         promised = f" of {info.num_frames_from_header}" if info.num_frames_from_header else ""
         notes.append(f"cut short: {info.num_frames}{promised} frames can be read")
-    if gaps := count_gaps(info.pts):
+    if num_gaps := len(gaps(info.pts)):
         unbroken = plan_windows(np.arange(info.num_frames), config.rule(), seed=config.seed, source=plan.sha256)
-        notes.append(f"{gaps} gap(s) in its times cost {len(unbroken) - plan.num_windows} windows")
+        notes.append(f"{num_gaps} gap(s) in its times cost {len(unbroken) - plan.num_windows} windows")
     if pairs < plan.num_windows:
         notes.append(f"damaged: {plan.num_windows - pairs} of {plan.num_windows} windows dropped")
     if not pairs:

@@ -7,12 +7,29 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from blursynth.encoding import write_h264
+from blursynth.encoding import check_video_name, write_h264
+from blursynth.errors import SettingsError
+from blursynth.files import printable
 from blursynth.make.dataset import MakeSummary
 from blursynth.progress import SILENT, Progress
 from blursynth.shards import Shard
 
-__all__ = ["write_preview"]
+__all__ = ["check_preview", "write_preview"]
+
+
+def check_preview(path: Path, videos: Sequence[Path], *, overwrite: bool) -> None:
+    """Refuse a preview that could not be written, before the work.
+
+    Raises
+    ------
+    SettingsError
+        If there are several clips, or the name is taken, is that of the clip or does not end in .mp4.
+    """
+    if len(videos) != 1:
+        raise SettingsError(f"--preview-video shows one clip, and {len(videos)} are given; make them one by one")
+    check_video_name(path, overwrite=overwrite)
+    if path.exists() and path.samefile(videos[0]):
+        raise SettingsError(f"{printable(path)}: is the clip itself; choose another name for the preview")
 
 
 def write_preview(summary: MakeSummary, path: Path, *, overwrite: bool = False, progress: Progress = SILENT) -> int:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Any
@@ -63,8 +64,10 @@ class MakeConfig:
         if self.source_fps is None:
             return None
         try:
+            if not re.fullmatch(r"[0-9]{1,9}([./][0-9]{1,9})?", self.source_fps):
+                raise ValueError("not a plain number")  # an exponent could ask for a billion digits
             rate = Fraction(self.source_fps)
-        except (ValueError, ZeroDivisionError) as error:
+        except (ValueError, ZeroDivisionError, OverflowError) as error:
             raise SettingsError(f"source fps {self.source_fps!r}: write a number such as 240 or 240000/1001") from error
         if not 1 <= rate <= 1_000_000:
             raise SettingsError(f"source fps {self.source_fps}: must be from 1 to 1000000")

@@ -4,6 +4,8 @@ import os
 
 # HDF5 reads these once, when h5py is first imported. A shard could name a filter whose plug-in runs code.
 os.environ["HDF5_PLUGIN_PRELOAD"] = "::"
+for _name in ("HDF5_PLUGIN_PATH", "HDF5_DRIVER", "HDF5_VOL_CONNECTOR"):
+    os.environ.pop(_name, None)  # HDF5 crashes on values that it does not know
 
 from blursynth.shards.manifest import Entry, Manifest
 from blursynth.shards.reader import Shard
