@@ -20,6 +20,7 @@ from blursynth.files import printable
 
 __all__ = ["cli", "main"]
 
+_MAX_CONFIG_BYTES = 1 << 20
 # In the order of the work; the help shows each one's first line without importing it.
 COMMANDS = {
     "make": "Turn high-frame-rate clips into shards of blurry and sharp pairs.",
@@ -58,6 +59,8 @@ class _LazyGroup(click.Group):
 def _read_config(context: click.Context, _parameter: click.Parameter, path: Path | None) -> None:
     if path is None:
         return
+    if not path.is_file() or path.stat().st_size > _MAX_CONFIG_BYTES:
+        raise SettingsError(f"{printable(path)}: not a settings file")  # reading a pipe or device might never end
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeError, tomllib.TOMLDecodeError) as error:
