@@ -34,6 +34,15 @@ def _same_random_state_after() -> Iterator[None]:
 
 
 @pytest.fixture
+def one_thread() -> Iterator[None]:
+    """On a busy machine, threads would wait for each other for longer than small networks take."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
 def shared() -> Path:
     """The folder of real clips and photographs."""
     return SHARED

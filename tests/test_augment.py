@@ -1,5 +1,4 @@
 import itertools
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -9,14 +8,7 @@ from torch import Tensor
 from blursynth.model.augment import augment, to_unit
 from blursynth.model.data import Batch
 
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """On a busy machine, threads would wait for each other for longer than these crops take."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def numbered(size: int = 4) -> Tensor:

@@ -1,5 +1,4 @@
 import json
-from collections.abc import Iterator
 from typing import Any, get_args
 
 import pytest
@@ -25,15 +24,7 @@ from blursynth.model.networks import (
 
 LITE = LiteConfig(channels=(3, 4), encoder_blocks=(1, 0), decoder_blocks=(1,))  # sides of multiples of 4
 PAPER = MSCNNConfig(num_scales=2, num_blocks=1, channels=3, kernel_size=3)  # sides of multiples of 2
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """On a busy machine, threads would wait for each other for longer than these networks take."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def random_images(*shape: int, seed: int = 0) -> Tensor:

@@ -18,16 +18,8 @@ from blursynth.model.photographs import DeblurResult, deblur_files, output_paths
 from blursynth.model.restore import Deblurrer
 
 SMALL = LiteConfig(channels=(2, 2), encoder_blocks=(0, 0), decoder_blocks=(0,))
+pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """On a busy machine, threads would wait for each other for longer than these networks take."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 class Inverting(Lite):

@@ -1,6 +1,6 @@
 import os
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,16 +22,8 @@ from blursynth.model.networks import Network, build_network
 from blursynth.model.restore import Deblurrer
 
 SMALL = LiteConfig(channels=(2, 2), encoder_blocks=(0, 0), decoder_blocks=(1,), num_fused_levels=2)
+pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """On a busy machine, threads would wait for each other for longer than these networks take."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 class Pointwise(Lite):

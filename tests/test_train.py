@@ -36,6 +36,7 @@ MODULE = importlib.import_module("blursynth.model.train")  # the package gives t
 SETTINGS = importlib.import_module("blursynth.model.settings")
 LITE = LiteConfig(channels=(4, 6, 6), encoder_blocks=(1, 0, 1), decoder_blocks=(1, 0))
 PAPER = MSCNNConfig(num_scales=2, num_blocks=1, channels=4, kernel_size=3)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(autouse=True)
@@ -45,15 +46,6 @@ def _small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for module in (MODULE, SETTINGS):
         monkeypatch.setattr(module, "network_config", small)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """On a busy machine, threads would wait for each other for longer than these networks take."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(autouse=True)

@@ -40,7 +40,7 @@ def test_rgb_video_is_read_without_loss(make_clip: ClipMaker, codec: str, pixel_
     assert all(np.array_equal(to_rgb(info, frame), frames[frame.index]) for frame in decode(info))
 
 
-@pytest.mark.parametrize("pixel_format", ["yuv420p10le", "yuv422p10le", "gray", "yuv444p12le"])
+@pytest.mark.parametrize("pixel_format", ["yuv420p10le", "yuv422p10le", "gray", "yuv444p12le", "yuv420p16le"])
 def test_other_depths_and_layouts(make_clip: ClipMaker, pixel_format: str) -> None:
     frames = moving_texture(3, 24, 32)
     info = describe(make_clip(frames=frames, pixel_format=pixel_format))
