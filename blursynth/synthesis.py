@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from blursynth.averaging import ExactEncoder, linear_mean, mean_codes
 from blursynth.crf import ResponseCurve
-from blursynth.video import Frame, VideoInfo
+from blursynth.decoding import Frame
+from blursynth.video import VideoInfo
 from blursynth.windows import Window
 
 _AHEAD = 16  # frames that may be decoded while a window is averaged

@@ -191,8 +191,8 @@ def test_an_unforeseen_error_is_one_line_and_a_traceback_only_with_vv(
 def test_signals_end_make_cleanly(make_clip: ClipMaker, tmp_path: Path, number: signal.Signals, code: int) -> None:
     clip = make_clip(num_frames=60, size=(480, 640), codec="libx264", name="clip.mp4")
     script = (
-        "import time; from blursynth import video; from blursynth.make import plan, run\n"
-        "real = video.decode\n"
+        "import time; from blursynth import decoding; from blursynth.make import plan, run\n"
+        "real = decoding.decode\n"
         "def slow(info):\n"
         "    for frame in real(info):\n"
         "        print('frame', flush=True); time.sleep(0.05); yield frame\n"

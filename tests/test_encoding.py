@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from blursynth.decoding import decode, to_rgb
 from blursynth.encoding import write_h264
 from blursynth.errors import DeviceError, OutputError, SettingsError, ShardError
-from blursynth.video import decode, describe, to_rgb
+from blursynth.video import describe
 
 Frame = NDArray[np.uint8]
 

@@ -15,11 +15,12 @@ import pytest
 from numpy.typing import NDArray
 
 from blursynth.crf import response_curve
+from blursynth.decoding import Frame, decode, to_rgb
 from blursynth.errors import OutputError, SettingsError, VideoError
 from blursynth.make import MakeConfig, MakeSummary, check_preview, make_dataset, write_preview
 from blursynth.make.plan import plan_clip
 from blursynth.shards import Manifest, Shard, ShardWriter
-from blursynth.video import Frame, VideoInfo, decode, describe, to_rgb
+from blursynth.video import VideoInfo, describe
 from samples import ClipMaker, moving_texture
 
 

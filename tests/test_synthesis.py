@@ -3,8 +3,9 @@ import pytest
 from numpy.typing import NDArray
 
 from blursynth.crf import response_curve
+from blursynth.decoding import decode, to_rgb
 from blursynth.synthesis import Pair, Synthesizer, held_frames, output_size
-from blursynth.video import VideoInfo, decode, describe, to_rgb
+from blursynth.video import VideoInfo, describe
 from blursynth.windows import Window
 from samples import ClipMaker
 

@@ -7,8 +7,9 @@ import av
 import numpy as np
 import pytest
 
+from blursynth.decoding import decode, to_rgb
 from blursynth.errors import VideoError
-from blursynth.video import decode, describe, to_rgb
+from blursynth.video import describe
 from samples import ClipMaker, moving_texture
 
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import blursynth
 from blursynth.crf import response_curve
+from blursynth.decoding import decode
 from blursynth.files import printable, sha256_of
 from blursynth.make.plan import ClipPlan, Part
 from blursynth.shards import Entry, Manifest, ShardWriter
 from blursynth.synthesis import Pair, Synthesizer, held_frames
-from blursynth.video import decode
 from blursynth.windows import Window, pair_key
 
 __all__ = ["ClipRun"]
