@@ -43,7 +43,7 @@ def from_png(folder: Path, count: int) -> float:
 
 
 def from_shards(pairs: PairSet, count: int) -> float:
-    stream = batches(pairs, patch=PATCH, batch=BATCH, seed=0, stop=count // BATCH, workers=WORKERS)
+    stream = batches(pairs, patch=PATCH, batch=BATCH, seed=0, steps=range(count // BATCH), workers=WORKERS)
     return sum(len(batch.blurry) for batch in stream)
 
 

@@ -64,7 +64,7 @@ def peer(clip: Path, folder: Path) -> float:
 def blursynth_make(clip: Path, folder: Path, frames: int, *options: str) -> float:
     """The command itself, process start and all."""
     shutil.rmtree(folder / "shards", ignore_errors=True)
-    command = [sys.executable, "-m", "blursynth", "make", str(clip), "-o", str(folder / "shards"), "-q"]
+    command = [sys.executable, "-m", "blursynth", "make", str(clip), "-o", str(folder / "shards"), "-q", "--no-measure"]
     process = subprocess.Popen([*command, "--window", str(WINDOW), *options], stdout=subprocess.DEVNULL)
     peak = 0.0
     while process.poll() is None:
@@ -119,11 +119,13 @@ def run(folder: Path) -> None:
             "blursynth make": lambda: blursynth_make(clip, folder, frames),
             "blursynth make --codec zstd": lambda: blursynth_make(clip, folder, frames, "--codec", "zstd"),
             "blursynth make --resize 640x360": lambda: blursynth_make(clip, folder, frames, "--resize", "640x360"),
+            "blursynth make --measure": lambda: blursynth_make(clip, folder, frames, "--measure"),
             LIMIT: lambda: ffmpeg_to_nothing(clip, frames),
             PEER: lambda: peer(clip, folder),
         }
     )
-    against = {LIMIT: None, PEER: None, "blursynth make --codec zstd": None, "blursynth make --resize 640x360": None}
+    others = ["blursynth make --codec zstd", "blursynth make --resize 640x360", "blursynth make --measure"]
+    against = dict.fromkeys([LIMIT, PEER, *others])
     show(f"{clip.name}, {frames} frames, window {WINDOW}, whole processes", found, "frames", against=against)
 
     long_clip = repeated(clip, folder / "long.mp4", REPEATS)

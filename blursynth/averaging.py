@@ -288,24 +288,58 @@ def mean_codes(
 
 @_compiled
 def linear_mean(
-    luma: Array, cb: Array, cr: Array, slots: Array, siting: Array, matrix: Array, linear: Array, light: Array
+    luma: Array,
+    cb: Array,
+    cr: Array,
+    slots: Array,
+    weights: Array,
+    siting: Array,
+    matrix: Array,
+    linear: Array,
+    light: Array,
+    saturation: Array,
 ) -> None:
-    """Write the mean of a window in linear light, (H, W, 3) float32; arguments as in `mean_codes`."""
+    """Write the weighted mean of frames in linear light, and how much of the exposure was clipped.
+
+    Parameters
+    ----------
+    luma, cb, cr, siting, matrix
+        As in `mean_codes`.
+    slots, weights
+        (M,) int64 and (M,) float64: the ring slots of the frames and what each weighs; the sum is divided by theirs.
+    linear
+        (peak + 1,) float64: linear light of each code.
+    light
+        (H, W, 3) float64, written.
+    saturation
+        (H, W, 3) float32, written: the share of the exposure, 0 to 1, that shows the highest code.
+    """
     height, width = luma.shape[1], luma.shape[2]
     blended = np.empty(cb.shape[2] + 1, np.float32)
     cb_row = np.empty(width, np.float32)
     cr_row = np.empty(width, np.float32)
     codes = np.empty(3 * width, luma.dtype)
     sums = np.empty(3 * width, np.float64)
+    clipped = np.empty(3 * width, np.float64)
+    total = 0.0
+    for j in range(slots.size):
+        total += weights[j]
+    peak = linear.size - 1
     for row in range(height):
         sums[:] = 0.0
+        clipped[:] = 0.0
         for j in range(slots.size):
-            slot = slots[j]
+            slot, weight = slots[j], weights[j]
             _row_codes(luma[slot], cb[slot], cr[slot], row, siting, matrix, blended, cb_row, cr_row, codes)
             for i in range(3 * width):
-                sums[i] += linear[codes[i]]
-        sums /= slots.size
+                sums[i] += weight * linear[codes[i]]
+                if codes[i] == peak:
+                    clipped[i] += weight
+        for i in range(3 * width):
+            sums[i] = min(sums[i] / total, 1.0)
+            clipped[i] = min(clipped[i] / total, 1.0)
         _interleave(sums, light[row])
+        _interleave(clipped, saturation[row])
 
 
 @_compiled

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from blursynth.averaging import convert_frame
 from blursynth.colour import planar_format
+from blursynth.errors import SettingsError
+from blursynth.seeking import entry_packet, packets_from
 from blursynth.video import VideoInfo, opened, refusing
 from blursynth.windows import gaps
 
@@ -33,23 +35,32 @@ class Frame:
     is_damaged: bool
 
 
-def decode(info: VideoInfo) -> Iterator[Frame]:
-    """Decode a clip from its beginning, in order of presentation.
+def decode(info: VideoInfo, start: int = 0) -> Iterator[Frame]:
+    """Decode a clip in order of presentation, from frame ``start`` on.
 
     Damaged data does not stop it: the frames that cannot be had are left out, and those that damage has touched are
     marked, up to the next frame that starts afresh.
 
+    Frames are the same, and the same ones are undamaged, wherever it starts: the clip is entered before ``start`` where
+    that is sure to make no difference (`seeking`), and decoded from its beginning otherwise.
+
     Raises
     ------
+    SettingsError
+        If ``start`` is negative.
     VideoError
         If the file has changed or vanished since it was described.
     """
-    damage = _Damage(info)
+    if start < 0:
+        raise SettingsError(f"decoding cannot start at frame {start}; the first is 0")
+    entry = entry_packet(info, start) if start > 0 else 0
+    damage = _Damage(info, entry)
     with opened(info.path) as (container, stream), refusing(info.path):
         waiting: deque[tuple[int, Any]] = deque()
-        for frame in _decoded(container, stream):
+        packets = packets_from(info, entry, container, stream) if entry else container.demux(stream)
+        for frame in _decoded(packets, stream):
             index = damage.index_of(frame)
-            if index is None:
+            if index is None or index < start:
                 continue
             waiting.append((index, frame))
             if len(waiting) > damage.reach:
@@ -58,8 +69,7 @@ def decode(info: VideoInfo) -> Iterator[Frame]:
             yield damage.finished(*waiting.popleft())
 
 
-def _decoded(container: Any, stream: Any) -> Iterator[Any]:
-    packets = container.demux(stream)
+def _decoded(packets: Iterator[Any], stream: Any) -> Iterator[Any]:
     while True:
         try:
             packet = next(packets)
@@ -84,13 +94,13 @@ def _flush(stream: Any) -> Iterator[Any]:
 
 
 class _Damage:
-    """Which frames cannot be trusted, as far as is known."""
+    """Which frames cannot be trusted, as far as is known when decoding begins with packet ``entry``."""
 
-    def __init__(self, info: VideoInfo) -> None:
+    def __init__(self, info: VideoInfo, entry: int = 0) -> None:
         self._info = info
         self._damaged = np.zeros(info.num_frames, np.bool_)
-        self._next = 0
         order = info.decode_order
+        self._next = int(order[entry:].min(initial=info.num_frames)) if entry else 0
         self._packet_of = np.zeros(info.num_frames, np.int64)
         self._packet_of[order[::-1]] = np.arange(order.size)[::-1]
         self._starts = np.append(np.flatnonzero(info.key_packets), order.size)

@@ -320,24 +320,35 @@ def release_inherited_locks() -> None:
 
 
 @contextmanager
-def locked(directory: Path, work: str) -> Iterator[None]:
+def locked(directory: Path, work: str, *, share: str = "") -> Iterator[None]:
     """Hold the only right to write into a folder; ``work`` names the holder in the other's message.
+
+    With a ``share``, for example ``2-of-8``, holders of other shares may write at the same time.
 
     Raises
     ------
     OutputError
         If another process holds it, or the lock file cannot be written.
     """
-    path = directory / ".blursynth.lock"
+    with _lock(directory / ".blursynth.lock", work, is_exclusive=not share):
+        if not share:
+            yield
+            return
+        with _lock(directory / f".blursynth-{share}.lock", work, is_exclusive=True):
+            yield
+
+
+@contextmanager
+def _lock(path: Path, work: str, *, is_exclusive: bool) -> Iterator[None]:
     with as_output_error(path):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, (fcntl.LOCK_EX if is_exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
         except BlockingIOError as error:
             holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "another process"
             raise OutputError(
-                f"{printable(directory)}: {printable(holder)} is writing here; wait for it or choose another output"
+                f"{printable(path.parent)}: {printable(holder)} is writing here; wait for it or choose another output"
             ) from error
         except OSError as error:
             raise OutputError(f"{printable(path)}: cannot be locked here: {error.strerror}") from error

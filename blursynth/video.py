@@ -4,6 +4,7 @@ PyAV is the one reader that gives exact presentation times, raw planes, depth, t
 local, regular files of known containers are opened: a playlist could read other files or reach the network.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from blursynth.colour import UNSUPPORTED_MATRICES, ColourModel, colour_model, planar_format
 from blursynth.errors import VideoError
 from blursynth.files import check_regular_file, printable
+from blursynth.windows import frame_times
 
 __all__ = ["MAX_PIXELS", "VIDEO_SUFFIXES", "VideoInfo", "describe", "opened", "refusing"]
 
@@ -26,7 +28,10 @@ MAX_PIXELS = 64_000_000
 VIDEO_SUFFIXES = frozenset([".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mts", ".m2ts", ".ts", ".mxf", ".3gp"])
 _CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mxf"
 _ATTACHED_PICTURE = 0x400  # FFmpeg's disposition of cover art
-_HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
+_SLOW_RATE = 100  # frames/s; below it, averages of what moves show ghosts
+_RATE_TOLERANCE = 0.05
+_CAPTURE_RATE = "com.android.capture.fps"
+_NO_DATE = "1970-01-01"  # what writers without a clock write
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,6 +44,9 @@ class VideoInfo:
     packets start afresh. Without ``has_times`` the container gives none, and frames are counted as they come out of the
     decoder. With ``may_lose_packets`` a gap in the times means that later frames lack what they were
     predicted from. ``num_frames_from_header`` is what the container promises, 0 if it promises nothing.
+    ``transfer`` is the tag of the transfer function (H.273 TransferCharacteristics, 2 is unspecified) and
+    ``creation_time`` the container's, empty where it has none. ``capture_rate`` is the rate at which a phone says that
+    it filmed, where it says so.
     """
 
     path: Path
@@ -58,11 +66,18 @@ class VideoInfo:
     has_times: bool
     may_lose_packets: bool
     notes: tuple[str, ...]
+    transfer: int = 2
+    creation_time: str = ""
+    capture_rate: Fraction | None = None
 
     @property
     def num_frames(self) -> int:
         """How many frames can be read."""
         return int(self.pts.size)
+
+    def frame_times(self) -> NDArray[np.float64]:
+        """Return when frames were taken: (T,) float64, ``pts`` without the jitter of rounding."""
+        return frame_times(self.pts, float(1 / (self.frame_rate * self.time_base)))
 
     @property
     def median_step(self) -> int:
@@ -180,11 +195,6 @@ def _video_info(path: Path, stream: Any, packets: list[_Packet], first: Any, dur
     name = planar_format(first.format.name)
     if name is None:
         raise VideoError(f"{printable(path)}: pixel format {first.format.name} is not supported; re-encode as yuv420p")
-    if int(first.color_trc) in _HDR_TRANSFERS:
-        transfer = _HDR_TRANSFERS[int(first.color_trc)]
-        raise VideoError(
-            f"{printable(path)}: HDR video ({transfer} transfer) is not supported; convert it to SDR first"
-        )
     if _is_mirrored_or_tilted(first):
         raise VideoError(
             f"{printable(path)}: it is to be shown mirrored or tilted, which is not supported; re-encode it"
@@ -206,6 +216,7 @@ def _video_info(path: Path, stream: Any, packets: list[_Packet], first: Any, dur
     times = _times(shown, stream)
     pts = np.unique(times)
     frame_rate = _frame_rate(pts, stream)
+    capture_rate = _capture_rate(stream)
     promised = int(stream.frames)
     is_cut_short = promised > len(packets) or _ends_early(pts, stream, duration_us)
     return VideoInfo(
@@ -225,8 +236,32 @@ def _video_info(path: Path, stream: Any, packets: list[_Packet], first: Any, dur
         is_cut_short=is_cut_short,
         has_times=has_times,
         may_lose_packets=stream.container.format.name == "mpegts",
-        notes=_notes(first, colour, frame_rate, num_twins=len(shown) - pts.size),
+        notes=(
+            *_notes(first, colour, num_twins=len(shown) - pts.size),
+            *_notes_on_rate(frame_rate, capture_rate),
+        ),
+        transfer=int(first.color_trc),
+        creation_time=_creation_time(stream),
+        capture_rate=capture_rate,
     )
+
+
+def _metadata(stream: Any) -> dict[str, str]:
+    return {**stream.metadata, **stream.container.metadata}
+
+
+def _creation_time(stream: Any) -> str:
+    time = str(_metadata(stream).get("creation_time", ""))
+    return "" if time.startswith(_NO_DATE) or len(time) > 64 else time
+
+
+def _capture_rate(stream: Any) -> Fraction | None:
+    """Read the rate at which Android phones say that they filmed; slow motion plays at another."""
+    text = _metadata(stream).get(_CAPTURE_RATE, "")
+    if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", text):
+        return None
+    rate = Fraction(text)
+    return rate if 1 <= rate <= 1_000_000 else None
 
 
 def _is_mirrored_or_tilted(frame: Any) -> bool:
@@ -273,22 +308,22 @@ def _ends_early(pts: NDArray[np.int64], stream: Any, duration_us: int | None) ->
     return end_seconds < 0.98 * duration_us / 1e6 - 2 * step * float(stream.time_base)
 
 
-def _notes(first: Any, colour: ColourModel, frame_rate: Fraction, *, num_twins: int) -> tuple[str, ...]:
-    notes = []
+def _notes(first: Any, colour: ColourModel, *, num_twins: int) -> Iterator[str]:
     if num_twins:
-        notes.append(
-            f"{num_twins} frames have the time of another and are left out; the container's clock is too coarse"
-        )
+        yield f"{num_twins} frames have the time of another and are left out; the container's clock is too coarse"
     if colour.guessed:
         told = {"matrix": colour.matrix.upper().replace("BT", "BT."), "range": "limited range"}
-        notes.append(
-            f"no colour tags for {' and '.join(colour.guessed)}: read as "
-            + ", ".join(told[name] for name in colour.guessed)
-        )
+        read_as = ", ".join(told[name] for name in colour.guessed)
+        yield f"no colour tags for {' and '.join(colour.guessed)}: read as {read_as}"
     if first.interlaced_frame:
-        notes.append("interlaced: moving edges are combed; deinterlace it first")
-    if frame_rate < 100:
-        notes.append(
-            f"{float(frame_rate):g} frames/s by its time stamps: give --source-fps if it is slow motion; ghosts if not"
-        )
-    return tuple(notes)
+        yield "interlaced: moving edges are combed; deinterlace it first"
+
+
+def _notes_on_rate(frame_rate: Fraction, capture_rate: Fraction | None) -> Iterator[str]:
+    """Say aloud where the time stamps are not, or may not be, the times at which the frames were taken."""
+    told = float(frame_rate)
+    if capture_rate and abs(capture_rate / frame_rate - 1) > _RATE_TOLERANCE:
+        filmed = float(capture_rate)
+        yield f"{told:g} frames/s by its time stamps but filmed at {filmed:g} by its tags: give --source-fps {filmed:g}"
+    elif told < _SLOW_RATE:
+        yield f"{told:g} frames/s by its time stamps: give --source-fps if it is slow motion; ghosts if not"

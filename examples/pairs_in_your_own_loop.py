@@ -14,7 +14,7 @@ def main(shards: Path) -> None:
     patch = min(128, training.smallest_side // 4 * 4)
     network = torch.nn.Conv2d(3, 3, 5, padding=2)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
-    for batch in batches(training, patch=patch, batch=4, seed=0, stop=10, workers=0):
+    for batch in batches(training, patch=patch, batch=4, seed=0, steps=range(10), workers=0):
         blurry, sharp = (images.float() / 255 for images in (batch.blurry, batch.sharp))  # (N, 3, H, W)
         loss = (network(blurry) - sharp).abs().mean()
         optimizer.zero_grad()

@@ -25,6 +25,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from blursynth.errors import SettingsError, ShardError
 from blursynth.files import printable, release_inherited_locks
+from blursynth.rendition import Rendition, rendition_of_shard
 from blursynth.shards import Entry, Manifest, Shard
 
 __all__ = ["Batch", "PairSet", "batches", "centre_crops", "read_pairs", "split_pairs"]
@@ -100,16 +101,17 @@ def read_pairs(directory: Path) -> PairSet:
 
 
 def split_pairs(pairs: PairSet, fraction: float = 0.1) -> tuple[PairSet, PairSet]:
-    """Set pairs aside for validation: whole clips, never frames of a clip that trains.
+    """Set pairs aside for validation: whole recordings, never frames of one that trains.
 
-    Each clip's side is drawn by its content alone, so that it keeps its side when others join; only where the draw
-    would leave a side empty, the nearest clip stands in. With a single clip, its last pairs validate; such a score is
-    optimistic, since the scene is known.
+    Where `make --split` has said which side each recording is on, that holds. Else each recording's side is drawn by
+    its name alone, so that it keeps its side when others join; only where the draw would leave a side empty, the
+    nearest one stands in. With a single recording, its last pairs validate; such a score is optimistic, since the scene
+    is known.
 
     Parameters
     ----------
     fraction
-        How much to set aside, of the clips (on average) or, with one clip, of the pairs; in [0, 1). At least one,
+        How much to set aside, of the recordings (on average) or, with one, of its pairs; in [0, 1). At least one,
         unless it is 0.
 
     Returns
@@ -123,7 +125,9 @@ def split_pairs(pairs: PairSet, fraction: float = 0.1) -> tuple[PairSet, PairSet
     """
     if not 0 <= fraction < 1:
         raise SettingsError(f"validation fraction {fraction}: must be 0 or more and less than 1")
-    clips = sorted({entry.source_sha256 for entry in pairs.entries}, key=_draw)
+    if any(entry.split for entry in pairs.entries):
+        return _published_split(pairs, fraction)
+    clips = sorted({_recording(entry) for entry in pairs.entries}, key=_draw)
     if fraction == 0:
         return pairs, pairs.select(np.zeros(len(pairs), np.bool_))
     if len(clips) == 1:
@@ -134,13 +138,26 @@ def split_pairs(pairs: PairSet, fraction: float = 0.1) -> tuple[PairSet, PairSet
     else:
         count = sum(_draw(clip) < fraction for clip in clips)
         held_out = set(clips[: min(max(1, count), len(clips) - 1)])
-        by_shard = np.array([entry.source_sha256 in held_out for entry in pairs.entries])
+        by_shard = np.array([_recording(entry) in held_out for entry in pairs.entries])
         is_validation = by_shard[pairs.shard_of]
     return pairs.select(~is_validation), pairs.select(is_validation)
 
 
-def _draw(source_sha256: str) -> float:
-    return int(hashlib.sha256(f"{source_sha256}/split".encode()).hexdigest(), 16) / 16**64
+def _published_split(pairs: PairSet, fraction: float) -> tuple[PairSet, PairSet]:
+    """Keep to the sides that `make --split` wrote; what is to test neither trains nor validates."""
+    sides = np.array([entry.split or "train" for entry in pairs.entries])[pairs.shard_of]
+    training, validation = pairs.select(sides == "train"), pairs.select(sides == "val")
+    if not len(training):
+        raise SettingsError(f"{printable(pairs.directory)}: none of its pairs are to train with")
+    return training, validation if fraction else pairs.select(np.zeros(len(pairs), np.bool_))
+
+
+def _recording(entry: Entry) -> str:
+    return entry.recording or entry.source_sha256
+
+
+def _draw(recording: str) -> float:
+    return int(hashlib.sha256(f"{recording}/split".encode()).hexdigest(), 16) / 16**64
 
 
 class _Crops:
@@ -149,10 +166,31 @@ class _Crops:
     def __init__(self, pairs: PairSet) -> None:
         self._pairs = pairs
         self._open: OrderedDict[int, Shard] = OrderedDict()
+        self._lights: dict[int, tuple[Rendition, NDArray[np.float64]] | None] = {}
 
     def read(self, pair: int, y: int, x: int, out: NDArray[np.uint8]) -> None:
+        """Read a crop as it was made: blurry and sharp, (2, h, w, 3) uint8."""
         shard = self._shard(int(self._pairs.shard_of[pair]))
         shard.read_crop(int(self._pairs.row_of[pair]), y, x, out)
+
+    def read_anew(self, pair: int, y: int, x: int, out: NDArray[np.uint8], key: int) -> None:
+        """Read a crop and, where its light was kept, draw anew what a sensor makes of it."""
+        number, row = int(self._pairs.shard_of[pair]), int(self._pairs.row_of[pair])
+        shard = self._shard(number)
+        if number not in self._lights:
+            self._lights[number] = _light_of(shard)
+        light = self._lights[number]
+        if light is None:
+            shard.read_crop(row, y, x, out)
+            return
+        rendition, effective_frames = light
+        draw = rendition.draw(key, float(effective_frames[row]))
+        fine, saturation = np.empty(out.shape[1:], np.uint16), np.empty(out.shape[1:], np.uint8)
+        shard.read_image("blurry_linear", row, y, x, fine)
+        shard.read_image("saturation", row, y, x, saturation)
+        shard.read_image("sharp", row, y, x, out[1])
+        out[0] = rendition.blurry(fine, saturation, draw)
+        out[1] = rendition.sharp(out[1], draw)
 
     def size(self, pair: int) -> tuple[int, int]:
         entry = self._pairs.entries[self._pairs.shard_of[pair]]
@@ -172,14 +210,22 @@ class _Crops:
         return self._open[number]
 
 
-class _CropStream(IterableDataset[Batch]):
-    """The batches of steps ``start`` to ``stop``, dealt out to the workers in turn."""
+def _light_of(shard: Shard) -> tuple[Rendition, NDArray[np.float64]] | None:
+    """Return what draws a shard's light anew, and the frames of each pair; None where there is nothing to draw."""
+    if not shard.has_light:
+        return None
+    rendition = rendition_of_shard(shard.attributes)
+    return None if rendition.is_plain else (rendition, shard.rows()["effective_frames"])
 
-    def __init__(self, pairs: PairSet, *, patch: int, batch: int, seed: int, start: int, stop: int) -> None:
+
+class _CropStream(IterableDataset[Batch]):
+    """The batches of some steps, dealt out to the workers in turn."""
+
+    def __init__(self, pairs: PairSet, *, patch: int, batch: int, seed: int, steps: range, is_fresh: bool) -> None:
         super().__init__()
         self._pairs = pairs
-        self._patch, self._batch, self._seed = patch, batch, seed
-        self._steps = range(start, stop)
+        self._patch, self._batch, self._seed, self._is_fresh = patch, batch, seed, is_fresh
+        self._steps = steps
 
     def __iter__(self) -> Iterator[Batch]:
         worker = get_worker_info()
@@ -196,7 +242,10 @@ class _CropStream(IterableDataset[Batch]):
             height, width = crops.size(pair)
             y = _CROP_GRID * int(rng.integers((height - self._patch) // _CROP_GRID + 1))
             x = _CROP_GRID * int(rng.integers((width - self._patch) // _CROP_GRID + 1))
-            crops.read(pair, y, x, images[:, k])
+            if self._is_fresh:
+                crops.read_anew(pair, y, x, images[:, k], int(rng.integers(1 << 63)))
+            else:
+                crops.read(pair, y, x, images[:, k])
         return _as_batch(images, first_sample)
 
 
@@ -222,10 +271,10 @@ def batches(
     patch: int,
     batch: int,
     seed: int,
-    start: int = 0,
-    stop: int,
+    steps: range,
     workers: int = 2,
     is_pinned: bool = False,
+    is_fresh: bool = True,
 ) -> Generator[Batch, None, None]:
     """Read random crops in the order of their numbers; closing the generator ends the processes that read.
 
@@ -237,12 +286,14 @@ def batches(
         Crops in a batch.
     seed
         Together with the number of a sample it decides its pair and place.
-    start, stop
-        Steps, half open: a resumed run starts where it stopped.
+    steps
+        Which steps to read: a resumed run starts where it stopped.
     workers
         Processes that read; 0 reads in this one.
     is_pinned
         Whether batches should lie in memory that CUDA copies from fast.
+    is_fresh
+        Whether pairs whose light was kept get curve, highlights, noise and JPEG drawn anew for each sample.
 
     Raises
     ------
@@ -253,7 +304,7 @@ def batches(
     """
     if patch > pairs.smallest_side:
         raise SettingsError(f"patch {patch}: larger than pairs of {pairs.smallest_side} px; choose --patch smaller")
-    stream = _CropStream(pairs, patch=patch, batch=batch, seed=seed, start=start, stop=stop)
+    stream = _CropStream(pairs, patch=patch, batch=batch, seed=seed, steps=steps, is_fresh=is_fresh)
     loader = DataLoader(
         stream,
         batch_size=None,

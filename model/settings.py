@@ -12,6 +12,7 @@ from .networks import NetworkConfig, NetworkName, build_network, network_config
 
 __all__ = ["FREE_ON_RESUME", "Loss", "TrainConfig", "fraction_done", "learning_rate"]
 
+Light = Literal["fresh", "stored"]
 Loss = Literal["content-l2", "content-l1", "psnr"]
 Schedule = Literal["step", "cosine"]
 # What may differ when a run is resumed: where it stops and how it runs, not what it learns.
@@ -42,6 +43,9 @@ class TrainConfig:
         negative PSNR of the finest scale, with the coarser ones by ``content-l1``.
     clip_norm
         Gradients longer than this are shortened to it; None leaves them.
+    light
+        ``fresh``: pairs that were made with ``--store linear`` get curve, highlights, noise and JPEG drawn anew, as
+        they were made, for each sample. ``stored``: as they lie in the shard.
     validation_fraction, validation_pairs, validation_patch
         How much is set aside, how many pairs are scored each time, and the side of their centre crops in px.
     save_minutes
@@ -63,6 +67,7 @@ class TrainConfig:
     schedule: Schedule = "step"
     loss: Loss = "content-l2"
     clip_norm: float | None = None
+    light: Light = "fresh"
     validation_fraction: float = 0.1
     validation_pairs: int = 16
     validation_patch: int = 256
@@ -73,7 +78,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         network = network_config(self.network)
-        for name, known in (("schedule", get_args(Schedule)), ("loss", get_args(Loss))):
+        for name, known in (("schedule", get_args(Schedule)), ("loss", get_args(Loss)), ("light", get_args(Light))):
             if getattr(self, name) not in known:
                 raise SettingsError(f"{name} {getattr(self, name)!r} is unknown; choose one of {', '.join(known)}")
         for name, least in _LEAST.items():

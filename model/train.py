@@ -198,10 +198,10 @@ def _loop(
         patch=config.patch,
         batch=config.batch,
         seed=config.seed,
-        start=state.step,
-        stop=config.steps,
+        steps=range(state.step, config.steps),
         workers=config.workers,
         is_pinned=device.type == "cuda",
+        is_fresh=config.light == "fresh",
     )
     clock = Clock(state.seconds)
     unit, total = (

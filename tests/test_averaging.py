@@ -66,7 +66,13 @@ def test_linear_mean_is_the_mean_of_light() -> None:
     rng = np.random.default_rng(0)
     luma = rng.integers(0, 256, (5, 8, 9)).astype(np.uint8)
     neutral = np.full(luma.shape, 128, np.uint8)
-    light = np.empty((8, 9, 3), np.float32)
+    luma[1, 0, 0] = luma[4, 0, 0] = 255
+    light, saturation = np.empty((8, 9, 3)), np.empty((8, 9, 3), np.float32)
     linear = response_curve("srgb").linear_of_codes()
-    linear_mean(luma, neutral, neutral, np.array([4, 1, 2]), GREY.siting(), GREY.coefficients(), linear, light)
-    np.testing.assert_allclose(light[:, :, 1], linear[luma[[4, 1, 2]]].mean(0), rtol=1e-6)
+    slots, weights = np.array([4, 1, 2]), np.array([1.0, 2.0, 1.0])
+    siting, matrix = GREY.siting(), GREY.coefficients()
+    linear_mean(luma, neutral, neutral, slots, weights, siting, matrix, linear, light, saturation)
+    expected = np.average(linear[luma[slots]], axis=0, weights=weights)
+    np.testing.assert_allclose(light[:, :, 1], expected, rtol=1e-12)
+    np.testing.assert_allclose(saturation[:, :, 1], np.average(luma[slots] == 255, axis=0, weights=weights))
+    assert saturation[0, 0, 1] >= 0.75

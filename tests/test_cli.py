@@ -197,7 +197,7 @@ def test_signals_end_make_cleanly(make_clip: ClipMaker, tmp_path: Path, number: 
         "    for frame in real(info):\n"
         "        print('frame', flush=True); time.sleep(0.05); yield frame\n"
         "run.decode = slow\n"
-        "plan.pairs_per_shard = lambda height, width: 2\n"
+        "plan.pairs_per_shard = lambda height, width, keeps_light: 2\n"
         "from blursynth.cli.main import main; main()\n"
     )
     process = subprocess.Popen(

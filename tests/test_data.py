@@ -34,7 +34,8 @@ def images(number: int, height: int, width: int) -> tuple[NDArray[np.uint8], NDA
 def add_shard(directory: Path, name: str, *, pairs: range, size: tuple[int, int], source: str) -> None:
     writer = ShardWriter(directory / name, size=size, capacity=len(pairs), attributes={"source": source})
     for number in pairs:
-        writer.append({"number": number}, *images(number, *size))
+        blurry, sharp = images(number, *size)
+        writer.append({"number": number}, {"blurry": blurry, "sharp": sharp})
     writer.commit()
     path = directory / name
     entry = Entry(
@@ -81,7 +82,7 @@ def same(first: Batch, second: Batch) -> bool:
 
 
 def take(pairs: PairSet, *, stop: int, start: int = 0, workers: int = 0, seed: int = 3) -> list[Batch]:
-    return list(batches(pairs, patch=16, batch=3, seed=seed, start=start, stop=stop, workers=workers))
+    return list(batches(pairs, patch=16, batch=3, seed=seed, steps=range(start, stop), workers=workers))
 
 
 def test_every_pair_is_listed_once(folder: Path) -> None:
@@ -293,16 +294,16 @@ def test_batches_differ_from_each_other_and_between_seeds(folder: Path) -> None:
 def test_the_size_of_batches_does_not_change_the_samples(folder: Path) -> None:
     pairs = read_pairs(folder)
     three = [batch.blurry for batch in take(pairs, stop=2)]
-    two = [batch.blurry for batch in batches(pairs, patch=16, batch=2, seed=3, stop=3, workers=0)]
+    two = [batch.blurry for batch in batches(pairs, patch=16, batch=2, seed=3, steps=range(3), workers=0)]
     assert torch.equal(torch.cat(three), torch.cat(two))
 
 
 def test_crops_as_large_as_the_smallest_pair_and_no_larger(folder: Path) -> None:
     pairs = read_pairs(folder)
-    (batch,) = batches(pairs, patch=37, batch=8, seed=0, stop=1, workers=0)
+    (batch,) = batches(pairs, patch=37, batch=8, seed=0, steps=range(1), workers=0)
     assert batch.blurry.shape == (8, 3, 37, 37)
     with pytest.raises(SettingsError, match="patch 38: larger than pairs of 37 px; choose --patch smaller"):
-        batches(pairs, patch=38, batch=8, seed=0, stop=1, workers=0)
+        batches(pairs, patch=38, batch=8, seed=0, steps=range(1), workers=0)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -317,7 +318,7 @@ def test_a_shard_cut_short_meanwhile_is_one_clear_error(folder: Path, workers: i
 
 
 def test_closing_the_stream_ends_the_workers(folder: Path) -> None:
-    stream = batches(read_pairs(folder), patch=16, batch=1, seed=0, stop=10**9, workers=2)
+    stream = batches(read_pairs(folder), patch=16, batch=1, seed=0, steps=range(10**9), workers=2)
     next(stream)
     assert len(multiprocessing.active_children()) == 2
     stream.close()
@@ -333,7 +334,7 @@ def test_no_file_stays_open(folder: Path) -> None:
     before = open_files()
     centre_crops(pairs, patch=16, count=10)
     take(pairs, stop=5)
-    stream = batches(pairs, patch=16, batch=8, seed=0, stop=10, workers=0)
+    stream = batches(pairs, patch=16, batch=8, seed=0, steps=range(10), workers=0)
     next(stream)
     assert open_files() > before
     del stream
@@ -345,7 +346,7 @@ def test_no_more_shards_than_allowed_are_open_at_once(folder: Path, monkeypatch:
     expected = take(pairs, stop=10)
     monkeypatch.setattr(module, "_MAX_OPEN_SHARDS", 1)
     before = open_files()
-    stream = batches(pairs, patch=16, batch=3, seed=3, stop=10, workers=0)
+    stream = batches(pairs, patch=16, batch=3, seed=3, steps=range(10), workers=0)
     for batch in expected:
         assert same(next(stream), batch)
         assert open_files() <= before + 1

@@ -27,7 +27,7 @@ from samples import ClipMaker, moving_texture
 @pytest.fixture
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put two pairs into a shard, so that small clips give several shards."""
-    monkeypatch.setattr("blursynth.make.plan.pairs_per_shard", lambda _height, _width: 2)
+    monkeypatch.setattr("blursynth.make.plan.pairs_per_shard", lambda *_size, **_options: 2)
 
 
 def pairs_of(directory: Path) -> list[tuple[int, NDArray[np.uint8], NDArray[np.uint8]]]:
@@ -137,7 +137,7 @@ def dying(name):
     setattr(os, name, call)
 for name in ("pwrite", "fsync", "posix_fallocate", "replace", "rename"):
     dying(name)
-plan.pairs_per_shard = lambda height, width: 3
+plan.pairs_per_shard = lambda height, width, keeps_light: 3
 make_dataset([Path(sys.argv[1])], Path(sys.argv[2]), MakeConfig(window="3"))
 print(next(calls))
 """
@@ -292,7 +292,7 @@ def test_the_disk_fills_in_the_middle(
     with pytest.raises(OutputError, match="the disk is full"):
         make_dataset([clip], out, MakeConfig(window="3"))
     monkeypatch.undo()
-    monkeypatch.setattr("blursynth.make.plan.pairs_per_shard", lambda _height, _width: 2)
+    monkeypatch.setattr("blursynth.make.plan.pairs_per_shard", lambda *_size, **_options: 2)
     names = set(file_hashes(out))
     assert not any(name.endswith(".tmp") for name in names)
     assert 0 < len(names & set(file_hashes(tmp_path / "undisturbed"))) < len(file_hashes(tmp_path / "undisturbed"))
@@ -375,8 +375,8 @@ def test_a_renamed_clip_is_the_same_clip(make_clip: ClipMaker, tmp_path: Path) -
 def test_overlapping_windows_of_drawn_lengths_lose_only_those_that_touch_the_damage(
     make_clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_shards: None
 ) -> None:
-    def decode_with_damage(info: VideoInfo) -> Iterator[Frame]:
-        for frame in decode(info):
+    def decode_with_damage(info: VideoInfo, start: int = 0) -> Iterator[Frame]:
+        for frame in decode(info, start):
             yield replace(frame, is_damaged=frame.index == 20)
 
     monkeypatch.setattr("blursynth.make.run.decode", decode_with_damage)

@@ -29,7 +29,7 @@ def write(
         path, size=pairs.shape[2:4], capacity=capacity or len(pairs), attributes=attributes, codec=codec
     )
     for number, (blurry, sharp) in enumerate(pairs):
-        writer.append({"number": number, "num_frames": 7, "exposure_seconds": 7 / 240}, blurry, sharp)
+        writer.append({"number": number, "num_frames": 7, "exposure_seconds": 7 / 240}, {"blurry": blurry, "sharp": sharp})
     writer.commit()
     return path
 
@@ -82,7 +82,7 @@ def test_a_shard_without_pairs_is_no_file(tmp_path: Path) -> None:
 
 def test_nothing_is_there_before_commit_and_after_discard(tmp_path: Path) -> None:
     writer = ShardWriter(tmp_path / "s.h5", size=(150, 200), capacity=2, attributes={})
-    writer.append({}, *images(1)[0])
+    writer.append({}, dict(zip(("blurry", "sharp"), images(1)[0], strict=True)))
     assert not (tmp_path / "s.h5").exists()
     writer.discard()
     assert list(tmp_path.iterdir()) == []
@@ -166,8 +166,8 @@ CHANGES: dict[str, tuple[Any, str]] = {
     "variable length text": (lambda file: file.attrs.__setitem__("extra", "variable length"), "not one of ours"),
     "missing set": (lambda file: file.__delitem__("pairs"), "expected blurry, pairs, sharp"),
     "another group": (lambda file: file.create_group("more"), "expected blurry, pairs, sharp"),
-    "float images": (replaced("sharp", shape=(2, 150, 200, 3), dtype=np.float32), "not uint8"),
-    "unequal images": (replaced("sharp", shape=(2, 150, 201, 3), dtype=np.uint8), "expected twice"),
+    "float images": (replaced("sharp", shape=(2, 150, 200, 3), dtype=np.float32), "float32; expected"),
+    "unequal images": (replaced("sharp", shape=(2, 150, 201, 3), dtype=np.uint8), r"sharp is \(2, 150, 201, 3\)"),
     "never allocated": (
         replaced("sharp", shape=(2, 150, 200, 3), dtype=np.uint8),
         "outside the file",

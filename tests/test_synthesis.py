@@ -4,16 +4,19 @@ from numpy.typing import NDArray
 
 from blursynth.crf import response_curve
 from blursynth.decoding import decode, to_rgb
+from blursynth.radiometry import LightChain
+from blursynth.rendition import Rendition
 from blursynth.synthesis import Pair, Synthesizer, held_frames, output_size
 from blursynth.video import VideoInfo, describe
 from blursynth.windows import Window
 from samples import ClipMaker
 
 CURVE = response_curve("gamma:2.2")
+PLAIN = Rendition(CURVE, (), LightChain())
 
 
 def pair_of(info: VideoInfo, window: Window, resize: tuple[int, int] | None = None) -> Pair:
-    synthesizer = Synthesizer(info, CURVE, capacity=held_frames([window]), resize=resize)
+    synthesizer = Synthesizer(info, PLAIN, capacity=held_frames([window]), resize=resize)
     for frame in decode(info):
         if window.first <= frame.index < window.stop:
             synthesizer.hold(frame)
@@ -86,7 +89,7 @@ def test_the_ring_forgets_only_what_is_no_longer_needed(make_clip: ClipMaker) ->
     info = describe(make_clip(num_frames=40))
     windows = [Window(n, 5 * n, 7) for n in range(6)]
     whole = [pair_of(info, window) for window in windows]
-    synthesizer = Synthesizer(info, CURVE, capacity=held_frames(windows))
+    synthesizer = Synthesizer(info, PLAIN, capacity=held_frames(windows))
     todo = list(windows)
     for frame in decode(info):
         synthesizer.hold(frame)

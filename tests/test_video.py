@@ -123,12 +123,27 @@ def test_rotation_is_told(make_clip: ClipMaker, tmp_path: Path) -> None:
     assert describe(turned).rotation == 1
 
 
-def test_hdr_is_refused_and_low_rates_and_missing_tags_are_noted(make_clip: ClipMaker) -> None:
-    with pytest.raises(VideoError, match="PQ"):
-        describe(make_clip("hdr.mkv", pixel_format="yuv420p10le", tags={"color_trc": 16}))
+def test_low_rates_and_missing_tags_are_noted(make_clip: ClipMaker) -> None:
     notes = " ".join(describe(make_clip("slow.mkv", rate=30)).notes)
     assert "30 frames/s" in notes
     assert "no colour tags" in notes
+
+
+def test_a_phone_that_says_at_which_rate_it_filmed_is_heard(make_clip: ClipMaker, tmp_path: Path) -> None:
+    path = tmp_path / "phone.mp4"
+    options = {"movflags": "use_metadata_tags"}
+    with av.open(str(make_clip(num_frames=4, rate=30))) as source, av.open(str(path), "w", options=options) as target:
+        target.metadata["com.android.capture.fps"] = "240.000000"
+        target.metadata["creation_time"] = "2019-12-20T20:08:34.000000Z"
+        stream = target.add_stream("mpeg4", rate=30)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for frame in source.decode(video=0):
+            target.mux(stream.encode(frame))
+        target.mux(stream.encode(None))
+    info = describe(path)
+    assert info.capture_rate == 240
+    assert info.creation_time.startswith("2019-12-20T20:08:34")
+    assert any("filmed at 240" in note and "--source-fps 240" in note for note in info.notes)
 
 
 @pytest.mark.parametrize(

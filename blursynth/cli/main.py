@@ -24,9 +24,14 @@ _MAX_CONFIG_BYTES = 1 << 20
 # In the order of the work; the help shows each one's first line without importing it.
 COMMANDS = {
     "make": "Turn high-frame-rate clips into shards of blurry and sharp pairs.",
+    "shake": "Shake sharp photographs into shards of blurry and sharp pairs.",
     "train": "Train the multi-scale network on shards.",
     "deblur": "Make blurred photographs sharp.",
     "inspect": "Tell what a clip, shard, folder of shards or checkpoint holds.",
+    "calibrate-crf": "Measure a camera's response curve from an exposure bracket.",
+    "audit": "Find leaks between training, validation and test data.",
+    "gopro": "Rebuild GOPRO_Large from its sharp frames, bit for bit.",
+    "rebuild": "Make one pair again from its record and compare.",
     "verify": "Check every byte of shards and checkpoints.",
     "demo": "Render a clip, then make, train and deblur with it.",
     "doctor": "Tell what this machine has and what is missing.",
@@ -46,7 +51,7 @@ class _LazyGroup(click.Group):
             if close and not ctx.resilient_parsing:
                 ctx.fail(f"No such command {cmd_name!r}. Did you mean {close[0]!r}?")
             return None
-        command = importlib.import_module(f"blursynth.cli.{cmd_name}").command
+        command = importlib.import_module(f"blursynth.cli.{cmd_name.replace('-', '_')}").command
         assert isinstance(command, click.Command)  # noqa: S101  # a mistake of ours, not the user's
         return command
 

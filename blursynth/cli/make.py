@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from blursynth.cli.options import JSON, OVERWRITE, SizeType, talk_options
+from blursynth.cli.options import JSON, OVERWRITE, SizeType, engine_options, light_options, talk_options
 from blursynth.cli.screen import Screen
 from blursynth.errors import PartialError
 
@@ -22,11 +22,34 @@ __all__ = ["command"]
     "--window", default="7", show_default=True, metavar="N|A-B", help="Frames a blur; odd, or a range drawn from."
 )
 @click.option("--stride", type=click.IntRange(min=1), help="Frames from window to window.  [default: they touch]")
-@click.option("--crf", default="gamma:2.2", show_default=True, help="Response curve: gamma:G, srgb, bt709 or linear.")
-@click.option("--resize", type=SizeType(), help="Size of the pairs; reduced in linear light.")
+@click.option("--exposure", metavar="TIME", help="Exposure instead of a number of frames: 1/30s, 20ms.")
+@click.option("--shutter-angle", type=float, metavar="DEGREES", help="The same, of the time --output-fps leaves.")
+@click.option("--output-fps", metavar="RATE", help="Blurry images a second.  [default: exposures touch]")
 @click.option("--source-fps", metavar="RATE", help="True frame rate of a clip whose time stamps lie.")
+@click.option(
+    "--crf",
+    default="gamma:2.2",
+    show_default=True,
+    metavar="CURVE",
+    help="Response curve: auto (by the clip's tags), gamma:G, srgb, bt709, hlg, pq, linear or a file of calibrate-crf.",
+)
+@click.option(
+    "--interpolate",
+    default="off",
+    show_default=True,
+    metavar="auto|N",
+    help="Sub-frames between frames; many times slower.",
+)
+@light_options
+@click.option("--measure/--no-measure", default=True, show_default=True, help="Motion, ghosts, sharpness, cuts.")
+@click.option("--min-motion", type=float, metavar="PX", help="Leave out windows that move less (95th percentile).")
+@click.option("--max-ghost", type=float, metavar="CODES", help="Leave out windows with more ghosting.")
+@click.option("--min-sharpness", type=float, metavar="0-1", help="Leave out windows whose sharp frame is not.")
+@click.option("--resize", type=SizeType(), help="Size of the pairs; reduced in linear light.")
+@click.option("--split", metavar="SHARES", help="Sides for recordings: train:0.8,val:0.1,test:0.1.")
 @click.option("--codec", default="raw", show_default=True, type=click.Choice(["raw", "zstd"]), help="Shard storage.")
 @click.option("--seed", default=0, show_default=True, help="Of what is drawn.")
+@engine_options
 @click.option("--preview-video", type=click.Path(path_type=Path), help="Write the blurry frames as H.264 too.")
 @OVERWRITE
 @JSON
@@ -38,6 +61,10 @@ def command(
     clips: tuple[str, ...],
     videos: tuple[str, ...],
     output: Path,
+    jobs: int,
+    backend: str,
+    scheduler: str | None,
+    part: str | None,
     preview_video: Path | None,
     overwrite: bool,
     as_json: bool,
@@ -50,17 +77,21 @@ def command(
 
     \b
       blursynth make --video clip.mp4 --window 7
-      blursynth make clips/ 'more/*.mov' --window 7-13 -o shards --codec zstd
+      blursynth make clips/ 'more/*.mov' --window 7-13 -o shards --codec zstd --jobs 4
+      blursynth make slow.mp4 --exposure 1/30s --crf auto --noise match --highlights on --store linear
     """
     from blursynth.files import expand  # noqa: PLC0415
-    from blursynth.make import MakeConfig, check_preview, make_dataset, write_preview  # noqa: PLC0415
+    from blursynth.make import Engine, MakeConfig, check_preview, make_dataset, write_preview  # noqa: PLC0415
     from blursynth.video import VIDEO_SUFFIXES  # noqa: PLC0415
 
     paths = expand([*clips, *videos], VIDEO_SUFFIXES)
     if preview_video:
         check_preview(preview_video, paths, overwrite=overwrite)
     config = MakeConfig(**settings)
-    summary = make_dataset(paths, output, config, overwrite=overwrite, progress=screen)
+    if config.sub_frames() != 0:
+        screen.note("sub-frames are interpolated: expect some seconds for each blurry image")
+    engine = Engine(jobs, backend, scheduler)
+    summary = make_dataset(paths, output, config, overwrite=overwrite, engine=engine, part=part, progress=screen)
     for clip in summary.clips:
         for note in clip.notes:
             screen.note(f"{clip.path}: {note}")
@@ -70,7 +101,8 @@ def command(
             screen.note(f"{clip.path}: {clip.pairs} of {clip.planned} pairs in {', '.join(clip.shards) or 'no shard'}")
     if preview_video:
         write_preview(summary, preview_video, overwrite=overwrite, progress=screen)
-    screen.note(f"{summary.pairs} pairs of {len(summary.clips)} clip(s), window {config.window}, {config.crf}")
+    length = config.exposure or (f"{config.shutter_angle:g}°" if config.shutter_angle else f"window {config.window}")
+    screen.note(f"{summary.pairs} pairs of {len(summary.clips)} clip(s), {length}, {config.crf}")
     click.echo(json.dumps(asdict(summary), default=str) if as_json else str(output))
     if lost := [clip for clip in summary.clips if not clip.is_whole]:
         raise PartialError(f"{len(lost)} of {len(summary.clips)} clip(s) gave less than they should: {lost[0].path}")

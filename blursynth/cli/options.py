@@ -9,7 +9,16 @@ import click
 from blursynth.cli.screen import Screen
 from blursynth.files import printable
 
-__all__ = ["JSON", "OVERWRITE", "SizeType", "device_option", "outline", "talk_options"]
+__all__ = [
+    "JSON",
+    "OVERWRITE",
+    "SizeType",
+    "device_option",
+    "engine_options",
+    "light_options",
+    "outline",
+    "talk_options",
+]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -36,6 +45,44 @@ def talk_options(command: Command) -> Command:
         help="Show details; twice, tracebacks too.",
     )  # fmt: skip
     return quiet(verbose(command))
+
+
+def engine_options(command: Command) -> Command:
+    """Add ``--jobs``, ``--backend``, ``--scheduler`` and ``--part``."""
+    jobs = click.option("--jobs", default=1, show_default=True, metavar="N", help="Worker processes; 0: all cores.")
+    backend = click.option(
+        "--backend", default="local", show_default=True, type=click.Choice(["local", "dask"]), help="Who works."
+    )
+    scheduler = click.option("--scheduler", metavar="ADDRESS", help="Of a Dask cluster, tcp://HOST:PORT.")
+    part = click.option("--part", metavar="K/N", help="Make the K-th of N shares; runs may share the folder.")
+    return jobs(backend(scheduler(part(command))))
+
+
+def light_options(command: Command) -> Command:
+    """Add what becomes of the light: ``--output-crf``, ``--highlights``, ``--noise``, ``--jpeg`` and ``--store``."""
+    options = [
+        click.option(
+            "--output-crf", default="same", show_default=True, metavar="CURVE,…",
+            help="Curves to encode with; one is drawn for each pair.",
+        ),
+        click.option(
+            "--highlights", default="off", show_default=True, metavar="A-B", help="Light above white; on: 0.25-1.75."
+        ),
+        click.option(
+            "--noise", default="off", show_default=True, metavar="match|iso:A-B",
+            help="Noise of the blurry images: as the clip's own, or of a sensor at an ISO.",
+        ),
+        click.option(
+            "--jpeg", default="off", show_default=True, metavar="A-B", help="JPEG quality of the blurry images."
+        ),
+        click.option(
+            "--store", default="codes", show_default=True, type=click.Choice(["codes", "linear"]),
+            help="Keep the light too, so that training draws curve, highlights, noise and JPEG anew.",
+        ),
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 def device_option(command: Command) -> Command:

@@ -33,6 +33,13 @@ __all__ = ["command"]
 )
 @click.option("--clip-norm", type=float, help="Shorten longer gradients to this.")
 @click.option(
+    "--light",
+    default="fresh",
+    show_default=True,
+    type=click.Choice(["fresh", "stored"]),
+    help="Draw curve, noise and the like anew for pairs of --store linear, or take them as stored.",
+)
+@click.option(
     "--validation-fraction", default=0.1, show_default=True, help="Set aside; whole clips if there are several."
 )
 @click.option("--validation-pairs", default=16, show_default=True, help="Scored each time.")

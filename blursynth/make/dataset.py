@@ -1,61 +1,21 @@
-"""Clips into a folder of shards: resumable, and the same bytes every time."""
+"""Clips into a folder of shards: resumable, and the same bytes every time, with one worker or many."""
 
-import json
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from blursynth.errors import RefusedError, SettingsError, VideoError
-from blursynth.files import locked, make_directory, printable, sha256_of, sweep
-from blursynth.make.plan import ClipPlan, Part, plan_clip
-from blursynth.make.run import ClipRun
+from blursynth.files import printable, sha256_of
+from blursynth.make.engine import Engine, take_part
+from blursynth.make.folder import open_folder, parse_part
+from blursynth.make.plan import ClipPlan, plan_clip
 from blursynth.make.settings import MakeConfig
+from blursynth.make.summary import ClipSummary, MakeSummary, sum_up
+from blursynth.make.tasks import make_clips
 from blursynth.progress import SILENT, Progress
-from blursynth.shards import Entry, Manifest, Shard
+from blursynth.shards import Manifest
 from blursynth.video import describe
-from blursynth.windows import gaps, plan_windows
 
-__all__ = ["ClipSummary", "MakeSummary", "make_dataset"]
-
-
-@dataclass(frozen=True, slots=True)
-class ClipSummary:
-    """What became of one clip: ``planned`` windows, ``pairs`` made now or before, and what there is to say."""
-
-    path: Path
-    planned: int = 0
-    pairs: int = 0
-    shards: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    error: str | None = None
-    same_as: Path | None = None
-    is_cut_short: bool = False
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether nothing was lost."""
-        return self.error is None and not self.is_cut_short and self.pairs == self.planned
-
-
-@dataclass(frozen=True, slots=True)
-class MakeSummary:
-    """What `make_dataset` did."""
-
-    output: Path
-    clips: tuple[ClipSummary, ...]
-
-    @property
-    def pairs(self) -> int:
-        """How many pairs the folder holds of these clips."""
-        return sum(clip.pairs for clip in self.clips)
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether every clip gave all its pairs."""
-        return all(clip.is_whole for clip in self.clips)
+__all__ = ["make_dataset"]
 
 
 def make_dataset(
@@ -64,12 +24,14 @@ def make_dataset(
     config: MakeConfig | None = None,
     *,
     overwrite: bool = False,
+    engine: Engine | None = None,
+    part: str | None = None,
     progress: Progress = SILENT,
 ) -> MakeSummary:
     """Turn clips into shards of blurry and sharp pairs.
 
-    The same call again continues where a killed one stopped, and ends with the same bytes. A damaged clip costs the
-    windows that touch the damage.
+    The same call again continues where a killed one stopped, and ends with the same bytes, whatever the engine. A
+    damaged clip costs the windows that touch the damage.
 
     Parameters
     ----------
@@ -79,6 +41,10 @@ def make_dataset(
         Folder of shards; made if it is not there.
     overwrite
         Replace the shards of other settings that the folder holds.
+    engine
+        How many clips, or stretches of clips, are made at once, and where.
+    part
+        ``K/N`` to make the K-th of N shares of the clips, dealt out by name; N such runs may share the folder.
 
     Raises
     ------
@@ -89,28 +55,24 @@ def make_dataset(
     OutputError
         If the disk says no. What was whole stays whole.
     """
-    config = config or MakeConfig()
+    config, engine = config or MakeConfig(), engine or Engine()
     if not videos:
         raise SettingsError("no videos given")
-    make_directory(output)
-    with locked(output, "another blursynth make"):
-        for path in sweep(output):
-            progress.note(f"{path.name}: left by a killed run, removed")
-        manifest = Manifest.read(output, must_exist=False)
-        others = _entries_of_other_settings(manifest, config, overwrite=overwrite)
-        planned = _plan_clips(videos, manifest, config)
+    if part is not None:
+        videos = [
+            path for path, taken in zip(videos, take_part([path.name for path in videos], part), strict=True) if taken
+        ]
+        if not videos:
+            progress.note(f"part {part} has no clips")
+            return MakeSummary(output, ())
+    with open_folder(output, config, overwrite=overwrite, part=parse_part(part), progress=progress) as folder:
+        planned = _plan_clips(videos, folder.manifest, config)
         if not any(isinstance(plan, ClipPlan) for plan in planned):
             raise VideoError(_first_error(planned))
-        _discard(manifest, others)  # not before it is sure that something takes their place
-        clips = []
-        for plan in planned:
-            if isinstance(plan, ClipSummary):
-                clips.append(plan)
-                continue
-            try:
-                clips.append(_make_clip(plan, manifest, progress))
-            except RefusedError as error:
-                clips.append(ClipSummary(plan.info.path, error=str(error)))
+        folder.discard_others()  # not before it is sure that something takes their place
+        plans = [plan for plan in planned if isinstance(plan, ClipPlan)]
+        results = make_clips(plans, folder, engine, progress)
+        clips = [plan if isinstance(plan, ClipSummary) else sum_up(plan, folder, results) for plan in planned]
     if all(clip.error for clip in clips):
         raise VideoError(_first_error(clips))
     return MakeSummary(output, tuple(clips))
@@ -118,38 +80,6 @@ def make_dataset(
 
 def _first_error(clips: "Sequence[ClipPlan | ClipSummary]") -> str:
     return next(str(clip.error) for clip in clips if isinstance(clip, ClipSummary) and clip.error)
-
-
-def _entries_of_other_settings(manifest: Manifest, config: MakeConfig, *, overwrite: bool) -> list[Entry]:
-    others = [entry for entry in manifest if entry.settings_sha256 != config.sha256()]
-    if others and not overwrite:
-        raise SettingsError(
-            f"{printable(manifest.directory)}: holds pairs made with {_differences(manifest, others[0], config)}; "
-            "use another -o, or --overwrite to replace them"
-        )
-    return others
-
-
-def _discard(manifest: Manifest, entries: list[Entry]) -> None:
-    if not entries:
-        return
-    for entry in entries:
-        manifest.discard(entry.shard)
-    manifest.write()  # first the list, so that it never names what is not there
-    for entry in entries:
-        with suppress(FileNotFoundError):
-            entry.path(manifest.directory).unlink()
-
-
-def _differences(manifest: Manifest, entry: Entry, config: MakeConfig) -> str:
-    try:
-        with Shard(entry.path(manifest.directory)) as shard:
-            theirs = json.loads(shard.attributes["config"])
-    except (RefusedError, KeyError, ValueError):
-        return "other settings"
-    ours = json.loads(json.dumps(config.settings()))
-    different = [f"{name} {value}" for name, value in theirs.items() if ours.get(name) != value]
-    return ", ".join(different) or "other settings"
 
 
 def _plan_clips(videos: Sequence[Path], manifest: Manifest, config: MakeConfig) -> list[ClipPlan | ClipSummary]:
@@ -184,39 +114,3 @@ def _known_stem(manifest: Manifest, sha256: str, config: MakeConfig) -> str | No
         if (entry.source_sha256, entry.settings_sha256) == (sha256, config.sha256()):
             return entry.shard.rsplit("-", 2)[0]
     return None
-
-
-def _make_clip(plan: ClipPlan, manifest: Manifest, progress: Progress) -> ClipSummary:
-    info, config = plan.info, plan.config
-    todo = _unfinished(plan, manifest)
-    if todo:
-        last_frame = max(window.stop for part in todo for window in part.windows)
-        with progress.task(info.path.name, last_frame, "frames") as advance:
-            ClipRun(plan, todo, manifest, advance).run()
-    entries = [entry for part in plan.parts if (entry := manifest.get(part.shard))]
-    pairs = sum(entry.pairs for entry in entries)
-    notes = list(info.notes)
-    if info.is_cut_short:
-        promised = f" of {info.num_frames_from_header}" if info.num_frames_from_header else ""
-        notes.append(f"cut short: {info.num_frames}{promised} frames can be read")
-    if num_gaps := len(gaps(info.pts)):
-        unbroken = plan_windows(np.arange(info.num_frames), config.rule(), seed=config.seed, source=plan.sha256)
-        notes.append(f"{num_gaps} gap(s) in its times cost {len(unbroken) - plan.num_windows} windows")
-    if pairs < plan.num_windows:
-        notes.append(f"damaged: {plan.num_windows - pairs} of {plan.num_windows} windows dropped")
-    if not pairs:
-        raise VideoError(
-            f"{printable(info.path)}: every window touches damaged frames; re-encode or copy the clip again"
-        )
-    shards = tuple(entry.shard for entry in entries)
-    return ClipSummary(info.path, plan.num_windows, pairs, shards, tuple(notes), is_cut_short=info.is_cut_short)
-
-
-def _unfinished(plan: ClipPlan, manifest: Manifest) -> list[Part]:
-    """Return the parts that are not on the disk, whole, with the bytes that were written."""
-    todo = []
-    for part in plan.parts:
-        entry = manifest.get(part.shard)
-        if not (entry and entry.planned == len(part.windows) and entry.is_intact(manifest.directory)):
-            todo.append(part)
-    return todo

@@ -4,13 +4,16 @@ import hashlib
 import re
 from dataclasses import dataclass, replace
 
+from blursynth.crf import curve_of_transfer, response_curve
 from blursynth.errors import VideoError
 from blursynth.files import printable
 from blursynth.make.settings import MakeConfig
+from blursynth.radiometry import NoiseLevel
+from blursynth.recordings import assign_splits, parse_split, recording_of
 from blursynth.shards import pairs_per_shard
 from blursynth.synthesis import output_size
 from blursynth.video import VideoInfo
-from blursynth.windows import Window, plan_windows
+from blursynth.windows import ExposureRule, Window, gaps, plan_exposures, plan_windows
 
 __all__ = ["ClipPlan", "Part", "plan_clip"]
 
@@ -27,13 +30,21 @@ class Part:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClipPlan:
-    """What a clip will become: pairs of (height, width) ``size``, dealt out to shards."""
+    """What a clip will become: pairs of (height, width) ``size``, dealt out to shards.
+
+    ``crf`` is the name or file of its response curve, ``recording`` and ``split`` say where it belongs. ``level`` is
+    the noise of its frames, None where it is not needed.
+    """
 
     info: VideoInfo
     sha256: str
     config: MakeConfig
     size: tuple[int, int]
     parts: tuple[Part, ...]
+    crf: str
+    recording: str
+    split: str
+    level: NoiseLevel | None = None
 
     @property
     def num_windows(self) -> int:
@@ -51,27 +62,51 @@ def plan_clip(info: VideoInfo, sha256: str, config: MakeConfig, *, stem: str | N
     VideoError
         If the clip is too short for a window, or too small for the size asked for.
     """
-    if rate := config.true_frame_rate():
-        low = tuple(note for note in info.notes if "by its time stamps" not in note)
-        info = replace(info, frame_rate=rate, notes=low)
+    info = _with_true_rate(info, config)
     rule = config.rule()
-    windows = plan_windows(info.pts, rule, seed=config.seed, source=sha256)
+    if isinstance(rule, ExposureRule):
+        windows = plan_exposures(info.frame_times(), rule, info.time_base)
+        needed = f"an exposure of {float(rule.seconds):g} s does not fit; choose a shorter --exposure"
+    else:
+        windows = plan_windows(info.pts, rule, seed=config.seed, source=sha256)
+        needed = f"a window needs {rule.shortest} in a row; choose a shorter --window"
     if not windows:
-        raise VideoError(
-            f"{printable(info.path)}: {info.num_frames} frames"
-            + (" with gaps in their times" if info.num_frames >= rule.shortest else "")
-            + f", a window needs {rule.shortest} in a row; choose a shorter --window"
-        )
+        have = f"{info.num_frames} frames" + (" with gaps in their times" if gaps(info.pts) else "")
+        raise VideoError(f"{printable(info.path)}: {have}, {needed}")
     _check_resize(info, config.resize)
     size = output_size(info, config.resize)
-    count = pairs_per_shard(*size)
+    count = pairs_per_shard(*size, keeps_light=config.store == "linear")
     stem = stem or re.sub(r"[^A-Za-z0-9_.-]+", "_", info.path.stem).strip("._-")[:80] or "clip"
     mark = hashlib.sha256(f"{sha256}{config.sha256()}".encode()).hexdigest()[:8]
     parts = tuple(
         Part(f"{stem}-{mark}-{part:05}.h5", tuple(windows[start : start + count]))
         for part, start in enumerate(range(0, len(windows), count))
     )
-    return ClipPlan(info, sha256, config, size, parts)
+    recording = recording_of(info.path.name, info.creation_time)
+    split = assign_splits([recording], parse_split(config.split), config.seed)[recording] if config.split else ""
+    crf, info = _curve_of(info, config)
+    return ClipPlan(info, sha256, config, size, parts, crf, recording, split)
+
+
+def _with_true_rate(info: VideoInfo, config: MakeConfig) -> VideoInfo:
+    """Let the clip's clock tell the time at which it was filmed."""
+    rate = config.true_frame_rate()
+    if not rate:
+        return info
+    notes = tuple(note for note in info.notes if "by its time stamps" not in note)
+    return replace(info, frame_rate=rate, time_base=info.time_base * info.frame_rate / rate, notes=notes)
+
+
+def _curve_of(info: VideoInfo, config: MakeConfig) -> tuple[str, VideoInfo]:
+    """Choose the response curve; where tags decide, say what they said."""
+    tagged = curve_of_transfer(info.transfer)
+    if config.crf != "auto":
+        if tagged in {"hlg", "pq"} and response_curve(config.crf).name != tagged:
+            note = f"its tags say {tagged.upper()}, HDR, but --crf {config.crf} is used; --crf auto follows the tags"
+            return config.crf, replace(info, notes=(*info.notes, note))
+        return config.crf, info
+    told = f"{tagged}, by its tags" if tagged else "bt709, since it has no tag for its transfer function"
+    return tagged or "bt709", replace(info, notes=(*info.notes, f"response curve {told}"))
 
 
 def _check_resize(info: VideoInfo, resize: tuple[int, int] | None) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from blursynth.encoding import check_video_name, write_h264
 from blursynth.errors import SettingsError
 from blursynth.files import printable
-from blursynth.make.dataset import MakeSummary
+from blursynth.make.summary import MakeSummary
 from blursynth.progress import SILENT, Progress
 from blursynth.shards import Shard
 

@@ -1,28 +1,59 @@
-"""One pass over a clip: decode, average, write, flush, each in a thread of its own."""
+"""One pass over a clip: decode, measure, average, write, flush, each in a thread of its own."""
 
 from bisect import bisect_left
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
 
-import blursynth
 from blursynth.crf import response_curve
 from blursynth.decoding import decode
 from blursynth.files import printable, sha256_of
+from blursynth.make.measuring import Meter, judge
 from blursynth.make.plan import ClipPlan, Part
-from blursynth.shards import Entry, Manifest, ShardWriter
+from blursynth.make.rows import attributes_of, row_of
+from blursynth.motion import Worth
+from blursynth.rendition import Rendition, output_curves
+from blursynth.shards import Entry, ShardWriter
 from blursynth.synthesis import Pair, Synthesizer, held_frames
 from blursynth.windows import Window, pair_key
 
-__all__ = ["ClipRun"]
+__all__ = ["ClipRun", "Finished", "rendition_of"]
 
 _MAX_WAITING_PAIRS = 4  # between decoding and the disk: bounds memory
 
 
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A part that is done: its entry, None if no window became a pair, and why how many did not."""
+
+    part: Part
+    entry: Entry | None
+    rejected: dict[str, int]
+
+
+@dataclass(slots=True, eq=False)
+class _Open:
+    """The part that is being filled."""
+
+    part: Part
+    writer: ShardWriter
+    written: list["Future[None]"]
+    rejected: Counter[str]
+
+
+_Outcome = tuple[Pair, Worth | None] | str  # or why there is none
+
+
+def rendition_of(plan: ClipPlan) -> Rendition:
+    """Return what becomes of the light of a clip."""
+    return Rendition(response_curve(plan.crf), output_curves(plan.config.output_crf), plan.config.chain(), plan.level)
+
+
 class ClipRun:
-    """Makes the shards of a clip in one pass: this thread decodes, one averages, one writes, one flushes to the disk.
+    """Makes shards of a clip in one pass: this thread decodes; others measure, average, write and flush to the disk.
 
     Parameters
     ----------
@@ -30,31 +61,45 @@ class ClipRun:
         The clip.
     todo
         The shards that are to be made; the others are there already.
-    manifest
-        Of the folder; each shard is listed when it is safe.
+    directory
+        Where they go.
+    finished
+        Told of each shard that is safe.
     advance
         Told of each decoded frame.
     """
 
     def __init__(
-        self, plan: ClipPlan, todo: Sequence[Part], manifest: Manifest, advance: Callable[[float, str], None]
+        self,
+        plan: ClipPlan,
+        todo: Sequence[Part],
+        directory: Path,
+        finished: Callable[[Finished], None],
+        advance: Callable[[float, str], None],
     ) -> None:
-        self._plan = plan
-        self._manifest = manifest
-        self._advance = advance
+        self._plan, self._directory = plan, directory
+        self._finished, self._advance = finished, advance
         windows = [window for part in todo for window in part.windows]
         self._capacity = held_frames(windows)
-        curve = response_curve(plan.config.crf)
-        self._synthesizer = Synthesizer(plan.info, curve, capacity=self._capacity, resize=plan.config.resize)
+        sub_frames = plan.config.sub_frames()
+        self._sees_neighbours = sub_frames != 0 or plan.config.exposure_rule() is not None
+        self._synthesizer = Synthesizer(
+            plan.info,
+            rendition_of(plan),
+            capacity=self._capacity,
+            resize=plan.config.resize,
+            sub_frames=sub_frames,
+            keeps_light=plan.config.store == "linear",
+        )
+        self._meter: Meter | None = None
         self._part_of = {window.number: part for part in todo for window in part.windows}
         self._waiting = deque(windows)
         self._averaged: deque[tuple[Window, Future[None]]] = deque()
         self._written: deque[Future[None]] = deque()
-        self._of_part: list[Future[None]] = []
         self._committed: deque[Future[None]] = deque()
-        self._writer: ShardWriter | None = None
-        self._part: Part | None = None
-        self._open: list[ShardWriter] = []
+        self._rejected: dict[str, Counter[str]] = {part.shard: Counter() for part in todo}
+        self._open: _Open | None = None
+        self._unsafe: list[ShardWriter] = []
 
     def run(self) -> None:
         """Decode the clip and make the shards.
@@ -65,10 +110,14 @@ class ClipRun:
             If the disk says no; shards that were finished stay.
         """
         with ExitStack() as stack:
-            self._averaging, self._writing, self._committing = (
+            executors = [
                 stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix=name))
-                for name in ("average", "write", "commit")
-            )
+                for name in ("measure", "average", "write", "commit")
+            ]
+            measuring, self._averaging, self._writing, self._committing = executors
+            if self._plan.config.measure:
+                info = self._plan.info
+                self._meter = Meter(info.frame_times(), response_curve(self._plan.crf), info.colour.peak, measuring)
             try:
                 self._decode()
                 self._finish_part()
@@ -76,135 +125,130 @@ class ClipRun:
                     while futures:
                         futures.popleft().result()
             except BaseException:
-                for executor in (self._averaging, self._writing, self._committing):
+                for executor in executors:
                     executor.shutdown(wait=True, cancel_futures=True)
-                for writer in self._open:
+                for writer in self._unsafe:
                     writer.discard()
                 raise
+
+    def _span(self, window: Window) -> tuple[int, int]:
+        """Return the first frame that a window needs, and one past the last."""
+        if not self._sees_neighbours:
+            return window.first, window.stop
+        return window.first - window.before, window.stop + window.after
 
     def _decode(self) -> None:
         """Feed frames to the ring and give out each window when its last frame is there."""
         bad: list[int] = []  # frames that are missing or damaged, in order
-        expected = 0
-        for frame in decode(self._plan.info):
+        expected = begin = self._span(self._waiting[0])[0]
+        for frame in decode(self._plan.info, start=begin):
+            self._advance(1, "")
+            if frame.index < begin:
+                continue
             bad += range(expected, frame.index + frame.is_damaged)
             expected = frame.index + 1
-            if frame.index >= self._waiting[0].first:
+            if frame.index >= self._span(self._waiting[0])[0]:
                 self._free_slot(frame.index)
                 self._synthesizer.hold(frame)
-            while self._waiting and self._waiting[0].stop <= frame.index + 1:
+                if self._meter:
+                    self._meter.see(frame.index, frame.planes[0])
+            while self._waiting and self._span(self._waiting[0])[1] <= frame.index + 1:
                 window = self._waiting.popleft()
-                if bisect_left(bad, window.first) == bisect_left(bad, window.stop):
-                    self._give_out(window)
-            self._advance(1, "")
+                first, stop = self._span(window)
+                self._give_out(window, is_damaged=bisect_left(bad, first) != bisect_left(bad, stop))
             if not self._waiting:
                 return
+        for window in self._waiting:
+            self._give_out(window, is_damaged=True)
 
     def _free_slot(self, index: int) -> None:
         """Wait until no window is being averaged that still needs the frame which this one replaces."""
-        while self._averaged and self._averaged[0][0].first <= index - self._capacity:
+        while self._averaged and self._span(self._averaged[0][0])[0] <= index - self._capacity:
             self._averaged.popleft()[1].result()
 
-    def _give_out(self, window: Window) -> None:
+    def _give_out(self, window: Window, *, is_damaged: bool) -> None:
         part = self._part_of[window.number]
-        if part is not self._part or self._writer is None:
+        if self._open is None or part is not self._open.part:
             self._finish_part()
-            self._part, self._writer = part, self._begin(part)
-        handed_over: list[Pair] = []  # so that a finished pair is held by nobody once it is written
+            self._open = _Open(part, self._begin(part), [], self._rejected[part.shard])
+        if is_damaged:
+            self._open.rejected["damaged"] += 1
+            return
+        handed_over: list[_Outcome] = []  # so that a finished pair is held by nobody once it is written
         averaged = self._averaging.submit(self._average, window, handed_over)
         self._averaged.append((window, averaged))
-        written = self._writing.submit(self._write, self._writer, averaged, handed_over)
+        written = self._writing.submit(self._write, self._open, averaged, handed_over)
         self._written.append(written)
-        self._of_part.append(written)
+        self._open.written.append(written)
         while len(self._written) > _MAX_WAITING_PAIRS:
             self._written.popleft().result()
 
     def _begin(self, part: Part) -> ShardWriter:
         while len(self._committed) > 1:  # one shard being flushed, one being filled
             self._committed.popleft().result()
+        config = self._plan.config
         writer = ShardWriter(
-            self._manifest.directory / part.shard,
+            self._directory / part.shard,
             size=self._plan.size,
             capacity=len(part.windows),
-            attributes=_attributes(self._plan),
-            codec=self._plan.config.codec,
+            attributes=attributes_of(self._plan),
+            codec=config.codec,
+            keeps_light=config.store == "linear",
         )
-        self._open.append(writer)
+        self._unsafe.append(writer)
         return writer
 
     def _finish_part(self) -> None:
-        if self._part is None or self._writer is None:
+        if self._open is not None:
+            self._committed.append(self._committing.submit(self._commit, self._open))
+        self._open = None
+
+    def _average(self, window: Window, handed_over: list[_Outcome]) -> None:
+        measured, repeats, verdict = None, [], ""
+        if self._meter:
+            repeats = self._meter.repeats(window) if self._sees_neighbours else []
+            measured = self._meter.worth(window, repeats)
+            verdict = judge(measured, self._plan.config)
+            self._meter.forget(window.first)
+        if verdict:
+            handed_over.append(verdict)
             return
-        self._committed.append(self._committing.submit(self._commit, self._part, self._writer, self._of_part))
-        self._writer, self._of_part = None, []
+        key = pair_key(self._plan.config.seed, self._plan.sha256, window.number)
+        handed_over.append((self._synthesizer.pair(window, key, repeats), measured))
 
-    def _average(self, window: Window, handed_over: list[Pair]) -> None:
-        handed_over.append(self._synthesizer.pair(window))
-
-    def _write(self, writer: ShardWriter, averaged: "Future[None]", handed_over: list[Pair]) -> None:
+    def _write(self, part: _Open, averaged: "Future[None]", handed_over: list[_Outcome]) -> None:
         averaged.result()
-        pair = handed_over.pop()
-        writer.append(_row(self._plan, pair.window), pair.blurry, pair.sharp)
-
-    def _commit(self, part: Part, writer: ShardWriter, all_written: "list[Future[None]]") -> None:
-        for written in all_written:  # if one failed, so does the shard
-            written.result()
-        pairs = writer.commit()
-        self._open.remove(writer)
-        if not pairs:
+        outcome = handed_over.pop()
+        if isinstance(outcome, str):
+            part.rejected[outcome] += 1
             return
-        path = self._manifest.directory / part.shard
+        pair, measured = outcome
+        part.writer.append(row_of(self._plan, pair, measured), pair.images)
+
+    def _commit(self, part: _Open) -> None:
+        for written in part.written:  # if one failed, so does the shard
+            written.result()
+        pairs = part.writer.commit()
+        self._unsafe.remove(part.writer)
+        rejected = dict(sorted(part.rejected.items()))
+        entry = self._entry(part.part, pairs, rejected) if pairs else None
+        self._finished(Finished(part.part, entry, rejected))
+
+    def _entry(self, part: Part, pairs: int, rejected: dict[str, int]) -> Entry:
+        path = self._directory / part.shard
         height, width = self._plan.size
-        self._manifest.add(
-            Entry(
-                shard=part.shard,
-                bytes=path.stat().st_size,
-                sha256=sha256_of(path),
-                pairs=pairs,
-                planned=len(part.windows),
-                height=height,
-                width=width,
-                source=printable(self._plan.info.path.name),
-                source_sha256=self._plan.sha256,
-                settings_sha256=self._plan.config.sha256(),
-            )
+        return Entry(
+            shard=part.shard,
+            bytes=path.stat().st_size,
+            sha256=sha256_of(path),
+            pairs=pairs,
+            planned=len(part.windows),
+            height=height,
+            width=width,
+            source=printable(self._plan.info.path.name),
+            source_sha256=self._plan.sha256,
+            settings_sha256=self._plan.config.sha256(),
+            split=self._plan.split,
+            recording=printable(self._plan.recording),
+            rejected=", ".join(f"{reason} {count}" for reason, count in rejected.items()),
         )
-
-
-def _row(plan: ClipPlan, window: Window) -> dict[str, int | float]:
-    info = plan.info
-    pts = info.pts
-    return {
-        "number": window.number,
-        "first_frame": window.first,
-        "centre_frame": window.centre,
-        "last_frame": window.stop - 1,
-        "first_pts": int(pts[window.first]),
-        "centre_pts": int(pts[window.centre]),
-        "last_pts": int(pts[window.stop - 1]),
-        "num_frames": window.length,
-        "exposure_seconds": float(window.length / info.frame_rate),
-        "rng_key": pair_key(plan.config.seed, plan.sha256, window.number),
-    }
-
-
-def _attributes(plan: ClipPlan) -> dict[str, Any]:
-    info = plan.info
-    colour = {
-        "matrix": info.colour.matrix,
-        "range": "full" if info.colour.is_full_range else "limited",
-        "depth": info.colour.depth,
-        "guessed": list(info.colour.guessed),
-    }
-    return {
-        "blursynth_version": blursynth.__version__,
-        "config": plan.config.settings(),
-        "crf": plan.config.crf,
-        "crf_table": response_curve(plan.config.crf).linear_of_codes(),
-        "source": printable(info.path.name),
-        "source_sha256": plan.sha256,
-        "licence": "unspecified",
-        "frame_rate": str(info.frame_rate),
-        "time_base": str(info.time_base),
-        "colour": colour,
-    }

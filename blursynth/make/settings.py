@@ -2,17 +2,26 @@
 
 import hashlib
 import json
+import math
 import re
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal
 
 from blursynth.crf import response_curve
 from blursynth.errors import SettingsError
+from blursynth.radiometry import LightChain
+from blursynth.recordings import parse_split
+from blursynth.rendition import output_curves
 from blursynth.shards import CODECS, SCHEMA, Codec
-from blursynth.windows import WindowRule
+from blursynth.windows import ExposureRule, WindowRule
 
-__all__ = ["MakeConfig"]
+__all__ = ["MakeConfig", "Store", "curve_text", "settings_sha256", "split_text"]
+
+Store = Literal["codes", "linear"]
+_MAX_SUB_FRAMES = 64
+_MAX_ANGLE = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,58 +34,175 @@ class MakeConfig:
         Frames a blurry image is the mean of: an odd number, or a range of which odd lengths are drawn, ``7-13``.
     stride
         Frames from one window's start to the next one's; None lets them touch.
+    exposure
+        Length of the exposure instead of a number of frames: ``1/30s``, ``0.02``, ``20ms``.
+    shutter_angle
+        The same, in degrees of the time between two blurry images, which ``output_fps`` gives.
+    output_fps
+        Blurry images a second, with an exposure; None lets exposures touch.
     crf
-        Camera response function, see `blursynth.crf`.
+        Camera response function, see `blursynth.crf`: a name, a file, or ``auto`` for what the clip's tags say.
+    output_crf
+        Response curves of other cameras between commas, one of which encodes each pair; ``same`` keeps the clip's.
+    highlights, noise, jpeg
+        What a sensor does to the light of the blurry image, see `blursynth.radiometry.LightChain`.
+    interpolate
+        Sub-frames between two frames: ``off``, a number, or ``auto`` for as many as their motion needs.
+    store
+        ``linear`` keeps the light of blurry images too, so that training can draw all of the above anew.
+    measure
+        Measure motion, ghosting and sharpness and leave out windows with a cut; the thresholds below need it.
+    min_motion, max_ghost, min_sharpness
+        Leave out pairs of less motion (95th percentile, px), more ghosting or less sharpness, see `blursynth.motion`.
     resize
         (width, height) of the pairs, smaller than the clip and of its shape; None keeps its size.
     source_fps
         The true rate of a clip whose time stamps say another, frames per second.
     codec
         How shards are stored: ``raw`` or ``zstd``.
+    split
+        Shares of recordings that train, validate and test, ``train:0.8,val:0.1,test:0.1``; None says nothing.
     seed
         Of every random draw.
     """
 
     window: str = "7"
     stride: int | None = None
+    exposure: str | None = None
+    shutter_angle: float | None = None
+    output_fps: str | None = None
     crf: str = "gamma:2.2"
+    output_crf: str = "same"
+    highlights: str = "off"
+    noise: str = "off"
+    jpeg: str = "off"
+    interpolate: str = "off"
+    store: Store = "codes"
+    measure: bool = True
+    min_motion: float | None = None
+    max_ghost: float | None = None
+    min_sharpness: float | None = None
     resize: tuple[int, int] | None = None
     source_fps: str | None = None
     codec: Codec = "raw"
+    split: str | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
         # One way to write each value, since the text decides whether settings are the same.
-        object.__setattr__(self, "window", str(self.rule()))
-        object.__setattr__(self, "crf", response_curve(self.crf).name)
+        object.__setattr__(self, "window", str(WindowRule.parse(self.window, self.stride)))
+        self.exposure_rule()
+        chain = self.chain()
+        for name in ("highlights", "noise", "jpeg"):
+            object.__setattr__(self, name, getattr(chain, name))
+        if self.crf != "auto":
+            object.__setattr__(self, "crf", curve_text(self.crf))
+        output_curves(self.output_crf)
+        self.sub_frames()
         self.true_frame_rate()
+        self._check_thresholds()
+        if self.split is not None:
+            object.__setattr__(self, "split", split_text(self.split))
         if self.codec not in CODECS:
             raise SettingsError(f"codec {self.codec!r} is unknown; choose one of {', '.join(CODECS)}")
+        if self.store not in {"codes", "linear"}:
+            raise SettingsError(f"store {self.store!r} is unknown; choose codes or linear")
         if self.resize is not None and min(self.resize) < 16:
             raise SettingsError(f"resize {self.resize[0]}x{self.resize[1]}: 16 pixels a side at least")
 
-    def rule(self) -> WindowRule:
+    def _check_thresholds(self) -> None:
+        for name in ("min_motion", "max_ghost", "min_sharpness"):
+            value = getattr(self, name)
+            option = name.replace("_", "-")
+            if value is None:
+                continue
+            if not (math.isfinite(value) and value >= 0):
+                raise SettingsError(f"{option} {value}: must be 0 or more")
+            if not self.measure:
+                raise SettingsError(f"{option} needs what --no-measure leaves out")
+
+    def rule(self) -> WindowRule | ExposureRule:
         """Return how windows are laid."""
-        return WindowRule.parse(self.window, self.stride)
+        return self.exposure_rule() or WindowRule.parse(self.window, self.stride)
+
+    def exposure_rule(self) -> ExposureRule | None:
+        """Return the exposure in time, None if windows are numbers of frames."""
+        rate = _rate("output fps", self.output_fps)
+        if self.exposure is None and self.shutter_angle is None:
+            if rate is not None:
+                raise SettingsError(
+                    "output fps: needs --exposure or --shutter-angle; for frames, --stride says the same"
+                )
+            return None
+        if self.stride is not None:
+            raise SettingsError("stride counts frames; with an exposure, give --output-fps")
+        period = None if rate is None else 1 / rate
+        if self.shutter_angle is None:
+            return ExposureRule(ExposureRule.parse_seconds(str(self.exposure)), period)
+        if self.exposure is not None or period is None:
+            raise SettingsError("shutter angle: give --output-fps with it, and no --exposure")
+        if not 0 < self.shutter_angle <= _MAX_ANGLE:
+            raise SettingsError(f"shutter angle {self.shutter_angle}: must be above 0 and at most {_MAX_ANGLE} degrees")
+        return ExposureRule(period * Fraction(self.shutter_angle).limit_denominator(1000) / 360, period)
+
+    def chain(self) -> LightChain:
+        """Return what a sensor does to the light."""
+        return LightChain(self.highlights, self.noise, self.jpeg)
+
+    def sub_frames(self) -> int | None:
+        """Return how many moments are put between two frames; None as many as it needs."""
+        if self.interpolate == "auto":
+            return None
+        if self.interpolate == "off":
+            return 0
+        if not re.fullmatch(r"[0-9]{1,3}", self.interpolate) or int(self.interpolate) > _MAX_SUB_FRAMES:
+            raise SettingsError(f"interpolate {self.interpolate!r}: off, auto or a number up to {_MAX_SUB_FRAMES}")
+        return int(self.interpolate)
 
     def true_frame_rate(self) -> Fraction | None:
         """Return ``source_fps`` as a number."""
-        if self.source_fps is None:
-            return None
-        try:
-            if not re.fullmatch(r"[0-9]{1,9}([./][0-9]{1,9})?", self.source_fps):
-                raise ValueError("not a plain number")  # an exponent could ask for a billion digits
-            rate = Fraction(self.source_fps)
-        except (ValueError, ZeroDivisionError, OverflowError) as error:
-            raise SettingsError(f"source fps {self.source_fps!r}: write a number such as 240 or 240000/1001") from error
-        if not 1 <= rate <= 1_000_000:
-            raise SettingsError(f"source fps {self.source_fps}: must be from 1 to 1000000")
-        return rate
+        return _rate("source fps", self.source_fps)
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings as plain values, for JSON."""
-        return asdict(self)
+        """Return the settings as plain values, for JSON; a response curve out of a file by its content."""
+        values = asdict(self)
+        if self.crf != "auto":
+            values["crf"] = response_curve(self.crf).name
+        values["output_crf"] = ",".join(curve.name for curve in output_curves(self.output_crf)) or "same"
+        return values
 
     def sha256(self) -> str:
         """Return a hash of the settings."""
-        return hashlib.sha256(json.dumps([SCHEMA, self.settings()], sort_keys=True).encode()).hexdigest()
+        return settings_sha256(self, self.settings())
+
+
+def settings_sha256(config: Any, values: Mapping[str, Any]) -> str:
+    """Return a hash of a dataclass of settings; those at their default do not count, so that new ones may join."""
+    defaults = {field.name: field.default for field in fields(config)}
+    chosen = {name: value for name, value in values.items() if value != defaults[name]}
+    return hashlib.sha256(json.dumps([SCHEMA, type(config).__name__, chosen], sort_keys=True).encode()).hexdigest()
+
+
+def curve_text(name: str) -> str:
+    """Return the one way to write the name of a standard response curve; the name of a file stays."""
+    curve = response_curve(name)
+    return name if curve.name.startswith("measured:") else curve.name
+
+
+def split_text(text: str) -> str:
+    """Return the one way to write the shares of a split."""
+    return ",".join(f"{name}:{share:g}" for name, share in parse_split(text).items())
+
+
+def _rate(name: str, text: str | None) -> Fraction | None:
+    if text is None:
+        return None
+    try:
+        if not re.fullmatch(r"[0-9]{1,9}([./][0-9]{1,9})?", text):
+            raise ValueError("not a plain number")  # an exponent could ask for a billion digits
+        rate = Fraction(text)
+    except (ValueError, ZeroDivisionError, OverflowError) as error:
+        raise SettingsError(f"{name} {text!r}: write a number such as 240 or 240000/1001") from error
+    if not Fraction(1, 1000) <= rate <= 1_000_000:
+        raise SettingsError(f"{name} {text}: must be from 0.001 to 1000000")
+    return rate

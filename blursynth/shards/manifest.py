@@ -1,6 +1,7 @@
 """The manifest of a folder: one line for each shard that is whole, written after the shard itself is safe.
 
-A line without its shard cannot happen; a shard without its line can, after a crash, and is written again.
+A line without its shard cannot happen; a shard without its line can, after a crash, and is written again. Runs that
+share a folder (``make --part 2/8``) have a manifest each, ``manifest-2-of-8.jsonl``; readers take them together.
 """
 
 import json
@@ -10,14 +11,17 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
+from blursynth import recordings
 from blursynth.errors import ShardError
 from blursynth.files import check_regular_file, printable, sha256_of, write_bytes
 from blursynth.shards.reader import Shard
 from blursynth.shards.schema import SCHEMA
 
-__all__ = ["MANIFEST_NAME", "Entry", "Manifest"]
+__all__ = ["MANIFEST_NAME", "SPLITS", "Entry", "Manifest"]
 
 MANIFEST_NAME = "manifest.jsonl"
+SPLITS = ("", *recordings.SPLITS)
+_PART_NAME = re.compile(r"manifest-\d+-of-\d+\.jsonl")
 _MAX_BYTES = 1 << 30
 _MAX_LINE_BYTES = 1 << 16
 _SHARD_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}\.h5")
@@ -29,7 +33,9 @@ class Entry:
     """One shard. ``planned`` counts the windows laid out for it, ``pairs`` those that became pairs.
 
     ``settings_sha256`` is of everything that decides the pairs; ``source`` is the clip's file name.
-    ``split`` is ``train``, ``val`` or ``test`` where the source has a published split, else empty.
+    ``split`` is ``train``, ``val`` or ``test``, or empty where nothing was said. ``recording`` names what was filmed in
+    one go: clips of one recording show the same scene and belong into one split. ``rejected`` tells why windows did
+    not become pairs, for example ``cut 2, ghost 5``.
     """
 
     shard: str
@@ -43,6 +49,8 @@ class Entry:
     source_sha256: str
     settings_sha256: str
     split: str = ""
+    recording: str = ""
+    rejected: str = ""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -54,6 +62,8 @@ class Entry:
         hashes = (self.sha256, self.source_sha256, self.settings_sha256)
         if min(self.bytes, self.pairs, self.height, self.width) < 1 or not all(map(_SHA256.fullmatch, hashes)):
             raise ShardError("a number or hash is out of range")
+        if self.split not in SPLITS:
+            raise ShardError(f"split is {printable(self.split)!r}")
 
     def path(self, directory: Path) -> Path:
         """Return where the shard is; a link out of the folder is refused."""
@@ -103,57 +113,55 @@ class Entry:
 
 
 class Manifest:
-    """The entries of a folder, by shard name."""
+    """The entries of a folder, by shard name.
 
-    def __init__(self, directory: Path, entries: Iterable[Entry] = ()) -> None:
+    ``part`` is (K, N) for the K-th of N runs that share the folder: what it adds goes into a file of its own.
+    """
+
+    def __init__(self, directory: Path, entries: Iterable[Entry] = (), *, part: tuple[int, int] | None = None) -> None:
         self.directory = directory
+        self._name = f"manifest-{part[0]}-of-{part[1]}.jsonl" if part else MANIFEST_NAME
         self._entries = {entry.shard: entry for entry in entries}
+        self._of_others: dict[str, Entry] = {}
 
     @classmethod
-    def read(cls, directory: Path, *, must_exist: bool = True) -> Self:
-        """Read a folder's manifest.
+    def read(cls, directory: Path, *, must_exist: bool = True, part: tuple[int, int] | None = None) -> Self:
+        """Read the manifests of a folder.
 
         Raises
         ------
         ShardError
-            If it is missing (and must not be), damaged or of another schema, or names files outside the folder.
+            If there is none (and there must be), or one is damaged, of another schema, or names files outside the
+            folder.
         """
-        path = directory / MANIFEST_NAME
-        if not path.exists() and not must_exist:
-            return cls(directory)
-        if not path.exists():
+        manifest = cls(directory, part=part)
+        names = {MANIFEST_NAME, *(path.name for path in directory.glob("manifest-*.jsonl"))}
+        names = {name for name in names if name == MANIFEST_NAME or _PART_NAME.fullmatch(name)}
+        paths = [directory / name for name in sorted(names) if (directory / name).exists()]
+        if not paths and must_exist:
             raise ShardError(f"{printable(directory)}: no {MANIFEST_NAME} here; is it a folder that 'make' wrote?")
-        if path.is_file() and path.stat().st_size == 0:
-            return cls(directory)  # all was discarded, and nothing made since
-        if check_regular_file(path, ShardError).st_size > _MAX_BYTES:
-            raise ShardError(f"{printable(path)}: larger than any manifest")
-        entries: dict[str, Entry] = {}
-        with path.open("rb") as file:
-            number = 0
-            while line := file.readline(_MAX_LINE_BYTES + 1):
-                number += 1
-                try:
-                    entry = _parsed(line)
-                except (ShardError, ValueError, TypeError, RecursionError) as error:
-                    raise ShardError(f"{printable(path)}, line {number}: {error}") from error
-                if entry.shard in entries:
-                    raise ShardError(f"{printable(path)}, line {number}: {entry.shard} is listed twice")
-                entries[entry.shard] = entry
-        return cls(directory, entries.values())
+        for path in paths:
+            entries = manifest._entries if path.name == manifest._name else manifest._of_others
+            for shard, entry in _entries(path).items():
+                entries.setdefault(shard, entry)
+        return manifest
+
+    def _all(self) -> dict[str, Entry]:
+        return {**self._of_others, **self._entries}
 
     def __iter__(self) -> Iterator[Entry]:
-        return iter(sorted(self._entries.values(), key=lambda entry: entry.shard))
+        return iter(sorted(self._all().values(), key=lambda entry: entry.shard))
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._all())
 
     def get(self, shard: str) -> Entry | None:
         """Return the entry of a shard, None if it is not listed."""
-        return self._entries.get(shard)
+        return self._all().get(shard)
 
-    def discard(self, shard: str) -> None:
-        """Forget a shard; `write` makes it last."""
-        self._entries.pop(shard, None)
+    def discard(self, shard: str) -> bool:
+        """Forget a shard and return whether this run's manifest had it; `write` makes it last."""
+        return self._entries.pop(shard, None) is not None
 
     def add(self, entry: Entry) -> None:
         """List a shard that is safe on the disk, durably."""
@@ -161,9 +169,30 @@ class Manifest:
         self.write()
 
     def write(self) -> None:
-        """Write all entries, sorted, in one step."""
-        lines = [json.dumps({"schema": SCHEMA, **asdict(entry)}, ensure_ascii=True) for entry in self]
-        write_bytes(self.directory / MANIFEST_NAME, "".join(f"{line}\n" for line in lines).encode(), overwrite=True)
+        """Write the entries of this run's manifest, sorted, in one step."""
+        entries = sorted(self._entries.values(), key=lambda entry: entry.shard)
+        lines = [json.dumps({"schema": SCHEMA, **asdict(entry)}, ensure_ascii=True) for entry in entries]
+        write_bytes(self.directory / self._name, "".join(f"{line}\n" for line in lines).encode(), overwrite=True)
+
+
+def _entries(path: Path) -> dict[str, Entry]:
+    if path.is_file() and path.stat().st_size == 0:
+        return {}  # all was discarded, and nothing made since
+    if check_regular_file(path, ShardError).st_size > _MAX_BYTES:
+        raise ShardError(f"{printable(path)}: larger than any manifest")
+    entries: dict[str, Entry] = {}
+    with path.open("rb") as file:
+        number = 0
+        while line := file.readline(_MAX_LINE_BYTES + 1):
+            number += 1
+            try:
+                entry = _parsed(line)
+            except (ShardError, ValueError, TypeError, RecursionError) as error:
+                raise ShardError(f"{printable(path)}, line {number}: {error}") from error
+            if entry.shard in entries:
+                raise ShardError(f"{printable(path)}, line {number}: {entry.shard} is listed twice")
+            entries[entry.shard] = entry
+    return entries
 
 
 def _parsed(line: bytes) -> Entry:

@@ -12,7 +12,17 @@ from numpy.typing import NDArray
 
 from blursynth.errors import ShardError
 from blursynth.files import check_regular_file, printable
-from blursynth.shards.schema import IMAGES, PAIR_DTYPE, SCHEMA, ZSTD_FILTER, Codec, tile_size, zstandard
+from blursynth.shards.schema import (
+    IMAGES,
+    LIGHT,
+    PAIR_DTYPE,
+    SCHEMA,
+    ZSTD_FILTER,
+    Codec,
+    stored_images,
+    tile_size,
+    zstandard,
+)
 
 __all__ = ["Shard"]
 
@@ -31,6 +41,7 @@ class _Layout:
     offsets: dict[str, int]  # raw: where each dataset begins
     tiles: dict[str, dict[tuple[int, int, int], tuple[int, int]]]  # zstd: (pair, y, x) to (offset, bytes)
     rows_offset: int
+    has_light: bool
 
 
 class Shard:
@@ -87,6 +98,11 @@ class Shard:
         """(height, width) of its images."""
         return self._layout.height, self._layout.width
 
+    @property
+    def has_light(self) -> bool:
+        """Whether the light of the blurry images is there too, to render them anew."""
+        return self._layout.has_light
+
     def rows(self) -> NDArray[Any]:
         """Return the table of pairs: (N,) PAIR_DTYPE."""
         data = self._read(self._layout.rows_offset, len(self) * PAIR_DTYPE.itemsize)
@@ -110,16 +126,31 @@ class Shard:
         out
             (2, h, w, 3) uint8, written: blurry, then sharp.
         """
-        height, width = out.shape[1:3]
+        for name, image in zip(IMAGES, out, strict=True):
+            self.read_image(name, index, y, x, image)
+
+    def light(self, index: int) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
+        """Return the light of a blurry image, (H, W, 3) uint16 fine codes, and its saturation, (H, W, 3) uint8."""
+        fine, saturation = np.empty((*self.size, 3), np.uint16), np.empty((*self.size, 3), np.uint8)
+        self.read_image("blurry_linear", index, 0, 0, fine)
+        self.read_image("saturation", index, 0, 0, saturation)
+        return fine, saturation
+
+    def read_image(self, name: str, index: int, y: int, x: int, out: NDArray[Any]) -> None:
+        """Read a rectangle of one image of a pair into ``out``, (h, w, 3) of the image's type.
+
+        ``name`` is ``blurry``, ``sharp`` or, with `has_light`, ``blurry_linear`` or ``saturation``.
+        """
+        height, width = out.shape[:2]
         if not (0 <= index < len(self) and 0 <= y <= self.size[0] - height and 0 <= x <= self.size[1] - width):
             raise IndexError(f"pair {index}, rectangle {width}x{height} at ({x}, {y}): outside {printable(self.path)}")
-        read = self._read_raw if self.codec == "raw" else self._read_tiles
-        for name, image in zip(IMAGES, out, strict=True):
-            read(name, index, y, x, image)
+        if name in LIGHT and not self.has_light:
+            raise ShardError(f"{printable(self.path)}: holds no light; make it with --store linear")
+        (self._read_raw if self.codec == "raw" else self._read_tiles)(name, index, y, x, out)
 
-    def _read_raw(self, name: str, index: int, y: int, x: int, out: NDArray[np.uint8]) -> None:
+    def _read_raw(self, name: str, index: int, y: int, x: int, out: NDArray[Any]) -> None:
         height, width = out.shape[:2]
-        line_bytes = self.size[1] * 3
+        line_bytes = self.size[1] * 3 * out.itemsize
         # One read of all the lines is faster than one read a line, although most of it is thrown away.
         num_bytes = height * line_bytes
         if self._buffer.size < num_bytes:
@@ -128,9 +159,9 @@ class Shard:
         offset = self._layout.offsets[name] + (index * self.size[0] + y) * line_bytes
         if os.preadv(self._descriptor, [lines.data], offset) != num_bytes:
             raise ShardError(f"{printable(self.path)}: cut short since it was opened; verify the folder")
-        out[...] = lines.reshape(height, self.size[1], 3)[:, x : x + width]
+        out[...] = lines.view(out.dtype).reshape(height, self.size[1], 3)[:, x : x + width]
 
-    def _read_tiles(self, name: str, index: int, y: int, x: int, out: NDArray[np.uint8]) -> None:
+    def _read_tiles(self, name: str, index: int, y: int, x: int, out: NDArray[Any]) -> None:
         height, width = out.shape[:2]
         rows, columns = tile_size(*self.size)
         for tile_y in range(y // rows * rows, y + height, rows):
@@ -138,10 +169,10 @@ class Shard:
                 offset, num_bytes = self._layout.tiles[name][index, tile_y, tile_x]
                 try:
                     compressed = self._read(offset, num_bytes)
-                    if self._zstandard.frame_content_size(compressed) != rows * columns * 3:
+                    if self._zstandard.frame_content_size(compressed) != rows * columns * 3 * out.itemsize:
                         raise ValueError("a tile of another size")
                     data = self._zstandard.ZstdDecompressor().decompress(compressed)
-                    tile = np.frombuffer(data, np.uint8).reshape(rows, columns, 3)
+                    tile = np.frombuffer(data, out.dtype).reshape(rows, columns, 3)
                 except (ValueError, self._zstandard.ZstdError) as error:
                     raise ShardError(f"{printable(self.path)}: pair {index} is damaged; verify the folder") from error
                 top, left = max(y, tile_y), max(x, tile_x)
@@ -178,29 +209,34 @@ def _attributes(file: h5py.File) -> dict[str, Any]:
 def _checked_layout(file: h5py.File, file_bytes: int) -> _Layout:
     """Allow what we write and nothing else: no links, no outside storage, no filters of others, no surprise sizes."""
     names = sorted(name.decode() for name in file.id)
-    if names != ["blurry", "pairs", "sharp"]:
+    has_light = set(LIGHT) <= set(names)
+    images = stored_images(keeps_light=has_light)
+    if names != sorted([*images, "pairs"]):
         raise ShardError(f"it holds {printable(', '.join(names)) or 'nothing'}; expected blurry, pairs, sharp")
     for name in names:
         if file.id.links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:
             raise ShardError(f"{name} is a link out of the file; refused")
     datasets = {name: h5py.h5d.open(file.id, name.encode()) for name in names}
     shape = datasets["blurry"].shape
-    if len(shape) != 4 or shape[3] != 3 or not 0 < shape[0] <= _MAX_PAIRS or datasets["sharp"].shape != shape:
-        raise ShardError(f"blurry is {shape} and sharp {datasets['sharp'].shape}; expected twice (N, H, W, 3)")
+    if len(shape) != 4 or shape[3] != 3 or not 0 < shape[0] <= _MAX_PAIRS:
+        raise ShardError(f"blurry is {shape}; expected (N, H, W, 3)")
     if datasets["pairs"].shape != shape[:1] or datasets["pairs"].dtype != PAIR_DTYPE:
         raise ShardError("the table of pairs does not fit the images")
-    if any(datasets[name].dtype != np.uint8 for name in IMAGES):
-        raise ShardError("images are not uint8")
+    for name, dtype in images.items():
+        if datasets[name].shape != shape or datasets[name].dtype != dtype:
+            found = f"{datasets[name].shape} {datasets[name].dtype}"
+            raise ShardError(f"{name} is {found}; expected {shape} {dtype}")
     rows_offset = _contiguous_offset(datasets["pairs"], file_bytes)
-    is_tiled = all(datasets[name].get_create_plist().get_layout() == h5py.h5d.CHUNKED for name in IMAGES)
+    is_tiled = all(datasets[name].get_create_plist().get_layout() == h5py.h5d.CHUNKED for name in images)
     return _Layout(
         codec="zstd" if is_tiled else "raw",
         num_pairs=shape[0],
         height=shape[1],
         width=shape[2],
-        offsets={} if is_tiled else {name: _contiguous_offset(datasets[name], file_bytes) for name in IMAGES},
-        tiles={name: _tiles(datasets[name], file_bytes) for name in IMAGES} if is_tiled else {},
+        offsets={} if is_tiled else {name: _contiguous_offset(datasets[name], file_bytes) for name in images},
+        tiles={name: _tiles(datasets[name], file_bytes) for name in images} if is_tiled else {},
         rows_offset=rows_offset,
+        has_light=has_light,
     )
 
 

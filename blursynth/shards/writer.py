@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blursynth.files import Replacement, as_output_error, reserve, write_at
-from blursynth.shards.schema import IMAGES, PAIR_DTYPE, SCHEMA, ZSTD_FILTER, Codec, tile_size, zstandard
+from blursynth.shards.schema import PAIR_DTYPE, SCHEMA, ZSTD_FILTER, Codec, stored_images, tile_size, zstandard
 
 __all__ = ["ShardWriter"]
 
@@ -34,6 +35,8 @@ class ShardWriter:
         Plain values and float64 arrays that describe the shard; mappings become JSON.
     codec
         ``raw`` or ``zstd``.
+    keeps_light
+        Whether pairs come with the light that their blurry image was made from.
 
     Raises
     ------
@@ -42,28 +45,42 @@ class ShardWriter:
     """
 
     def __init__(
-        self, path: Path, *, size: tuple[int, int], capacity: int, attributes: Mapping[str, Any], codec: Codec = "raw"
+        self,
+        path: Path,
+        *,
+        size: tuple[int, int],
+        capacity: int,
+        attributes: Mapping[str, Any],
+        codec: Codec = "raw",
+        keeps_light: bool = False,
     ) -> None:
         self.path = path
-        self._size = size
-        self._attributes = attributes
         self._rows = np.zeros(capacity, PAIR_DTYPE)
         self._count = 0
         self._replacement = Replacement(path, overwrite=True)
         try:
             store = _RawStore if codec == "raw" else _ZstdStore
             with as_output_error(path):
-                self._store = store(self._replacement.temporary, size, capacity, attributes)
+                plan = _Plan(size, capacity, attributes, stored_images(keeps_light=keeps_light))
+                self._store = store(self._replacement.temporary, plan)
         except BaseException:
             self._replacement.discard()
             raise
 
-    def append(self, row: Mapping[str, int | float], blurry: NDArray[np.uint8], sharp: NDArray[np.uint8]) -> None:
-        """Add a pair; ``row`` holds fields of PAIR_DTYPE; floats that it lacks are not numbers."""
+    def append(self, row: Mapping[str, int | float], images: Mapping[str, NDArray[Any]]) -> None:
+        """Add a pair.
+
+        Parameters
+        ----------
+        row
+            Fields of PAIR_DTYPE; floats that it lacks are not numbers, integers 0.
+        images
+            (H, W, 3) each: ``blurry`` and ``sharp``, and ``blurry_linear`` and ``saturation`` where light is kept.
+        """
         for field in PAIR_DTYPE.names or ():
             self._rows[self._count][field] = row.get(field, np.nan if PAIR_DTYPE[field].kind == "f" else 0)
         with as_output_error(self.path):
-            self._store.put(self._count, blurry, sharp)
+            self._store.put(self._count, images)
         self._count += 1
 
     def commit(self) -> int:
@@ -84,6 +101,19 @@ class ShardWriter:
         """Remove what was written so far."""
         self._store.close()
         self._replacement.discard()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Plan:
+    """What a file will hold at most."""
+
+    size: tuple[int, int]
+    capacity: int
+    attributes: Mapping[str, Any]
+    images: Mapping[str, np.dtype[Any]]
+
+    def image_bytes(self, name: str) -> int:
+        return self.size[0] * self.size[1] * 3 * self.images[name].itemsize
 
 
 def _set_attributes(file: h5py.File, attributes: Mapping[str, Any]) -> None:
@@ -119,16 +149,16 @@ class _RawStore:
     HDF5 crashes the process on a full disk, so it never sees one: the space is tried before and reserved after it.
     """
 
-    def __init__(self, path: Path, size: tuple[int, int], capacity: int, attributes: Mapping[str, Any]) -> None:
-        self._path, self._size, self._capacity, self._attributes = path, size, capacity, attributes
-        self._image_bytes = size[0] * size[1] * 3
+    def __init__(self, path: Path, plan: _Plan) -> None:
+        self._path, self._plan = path, plan
         self._offsets = {}
-        self._try_space(capacity * (2 * self._image_bytes + PAIR_DTYPE.itemsize) + _STRUCTURE_BYTES)
+        pair_bytes = sum(map(plan.image_bytes, plan.images))
+        self._try_space(plan.capacity * (pair_bytes + PAIR_DTYPE.itemsize) + _STRUCTURE_BYTES)
         with h5py.File(path, "w", libver=("v110", "v110")) as file:
-            _set_attributes(file, attributes)
-            for name in IMAGES:
-                self._offsets[name] = _create(file, name, np.dtype(np.uint8), (capacity, *size, 3)).get_offset()
-            self._offsets["pairs"] = _create(file, "pairs", PAIR_DTYPE, (capacity,)).get_offset()
+            _set_attributes(file, plan.attributes)
+            for name, dtype in plan.images.items():
+                self._offsets[name] = _create(file, name, dtype, (plan.capacity, *plan.size, 3)).get_offset()
+            self._offsets["pairs"] = _create(file, "pairs", PAIR_DTYPE, (plan.capacity,)).get_offset()
         self._descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
         try:
             reserve(self._descriptor, os.fstat(self._descriptor).st_size)
@@ -144,12 +174,13 @@ class _RawStore:
         finally:
             os.close(descriptor)
 
-    def put(self, index: int, blurry: NDArray[np.uint8], sharp: NDArray[np.uint8]) -> None:
-        for name, image in zip(IMAGES, (blurry, sharp), strict=True):
-            write_at(self._descriptor, image.data, self._offsets[name] + index * self._image_bytes)
+    def put(self, index: int, images: Mapping[str, NDArray[Any]]) -> None:
+        for name, dtype in self._plan.images.items():
+            image = np.ascontiguousarray(images[name], dtype)
+            write_at(self._descriptor, image.data.cast("B"), self._offsets[name] + index * self._plan.image_bytes(name))
 
     def finish(self, rows: NDArray[Any]) -> None:
-        if rows.size < self._capacity:
+        if rows.size < self._plan.capacity:
             self._shrink(rows.size)
         write_at(self._descriptor, rows.tobytes(), self._offsets["pairs"])
         self.close()
@@ -161,11 +192,12 @@ class _RawStore:
         self.close()
         self._path.touch()
         try:
-            self.__init__(self._path, self._size, count, self._attributes)  # type: ignore[misc]
-            for index in range(count):
-                for name in IMAGES:
-                    image = os.pread(old, self._image_bytes, offsets[name] + index * self._image_bytes)
-                    write_at(self._descriptor, image, self._offsets[name] + index * self._image_bytes)
+            self.__init__(self._path, replace(self._plan, capacity=count))  # type: ignore[misc]
+            for name in self._plan.images:
+                num_bytes = self._plan.image_bytes(name)
+                for index in range(count):
+                    image = os.pread(old, num_bytes, offsets[name] + index * num_bytes)
+                    write_at(self._descriptor, image, self._offsets[name] + index * num_bytes)
         finally:
             os.close(old)
 
@@ -178,29 +210,30 @@ class _RawStore:
 class _ZstdStore:
     """A compressed shard: built in memory, since its size is not known before, and written as one piece."""
 
-    def __init__(self, path: Path, size: tuple[int, int], capacity: int, attributes: Mapping[str, Any]) -> None:
-        self._path, self._size, self._capacity = path, size, capacity
+    def __init__(self, path: Path, plan: _Plan) -> None:
+        self._path, self._plan = path, plan
         self._compressor = zstandard().ZstdCompressor(level=_ZSTD_LEVEL)
         self._file = h5py.File(path, "w", driver="core", backing_store=False, libver=("v110", "v110"))
-        _set_attributes(self._file, attributes)
-        self._datasets = [
-            _create(self._file, name, np.dtype(np.uint8), (capacity, *size, 3), is_tiled=True) for name in IMAGES
-        ]
+        _set_attributes(self._file, plan.attributes)
+        self._datasets = {
+            name: _create(self._file, name, dtype, (plan.capacity, *plan.size, 3), is_tiled=True)
+            for name, dtype in plan.images.items()
+        }
 
-    def put(self, index: int, blurry: NDArray[np.uint8], sharp: NDArray[np.uint8]) -> None:
-        height, width = self._size
+    def put(self, index: int, images: Mapping[str, NDArray[Any]]) -> None:
+        height, width = self._plan.size
         rows, columns = tile_size(height, width)
-        for dataset, image in zip(self._datasets, (blurry, sharp), strict=True):
+        for name, dtype in self._plan.images.items():
             for y in range(0, height, rows):
                 for x in range(0, width, columns):
-                    tile = np.zeros((rows, columns, 3), np.uint8)
-                    part = image[y : y + rows, x : x + columns]
+                    tile = np.zeros((rows, columns, 3), dtype)
+                    part = images[name][y : y + rows, x : x + columns]
                     tile[: part.shape[0], : part.shape[1]] = part
-                    dataset.write_direct_chunk((index, y, x, 0), self._compressor.compress(tile.data))
+                    self._datasets[name].write_direct_chunk((index, y, x, 0), self._compressor.compress(tile.data))
 
     def finish(self, rows: NDArray[Any]) -> None:
-        for dataset in self._datasets:
-            dataset.set_extent((rows.size, *self._size, 3))
+        for dataset in self._datasets.values():
+            dataset.set_extent((rows.size, *self._plan.size, 3))
         pairs = h5py.Dataset(_create(self._file, "pairs", PAIR_DTYPE, (rows.size,)))
         pairs[...] = rows
         self._file.flush()

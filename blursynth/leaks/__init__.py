@@ -1,0 +1,22 @@
+"""Leaks between the sides of a split: what a network saw in training and would be tested on."""
+
+from blursynth.leaks.audit import audit
+from blursynth.leaks.clips import AuditedClip, gopro_split, read_clips
+from blursynth.leaks.likeness import Likeness, find_alike, likeness
+from blursynth.leaks.report import AuditReport, LookAlike, NearInTime, SameContent, SharedRecording, Side
+
+__all__ = [
+    "AuditReport",
+    "AuditedClip",
+    "Likeness",
+    "LookAlike",
+    "NearInTime",
+    "SameContent",
+    "SharedRecording",
+    "Side",
+    "audit",
+    "find_alike",
+    "gopro_split",
+    "likeness",
+    "read_clips",
+]

@@ -1,0 +1,115 @@
+"""A folder of shards that is being written: what it holds, what is to be made, who may write."""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from blursynth.errors import RefusedError, SettingsError
+from blursynth.files import locked, make_directory, printable, sweep
+from blursynth.progress import SILENT, Progress
+from blursynth.shards import Entry, Manifest, Shard
+
+__all__ = ["Folder", "Settings", "open_folder"]
+
+
+class Settings(Protocol):
+    """What decides the pairs of a folder."""
+
+    def settings(self) -> dict[str, Any]:
+        """Return them as plain values, for JSON."""
+
+    def sha256(self) -> str:
+        """Return a hash of them."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Folder:
+    """A folder that this run alone writes, and the entries in it that were made with other settings."""
+
+    manifest: Manifest
+    others: tuple[Entry, ...]
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        return self.manifest.directory
+
+    def is_done(self, shard: str, planned: int) -> bool:
+        """Return whether a shard is on the disk, whole, with the bytes that were written."""
+        entry = self.manifest.get(shard)
+        return bool(entry and entry.planned == planned and entry.is_intact(self.path))
+
+    def discard_others(self) -> None:
+        """Remove what was made with other settings."""
+        gone = [entry for entry in self.others if self.manifest.discard(entry.shard)]
+        if not gone:
+            return
+        self.manifest.write()  # first the list, so that it never names what is not there
+        for entry in gone:
+            with suppress(FileNotFoundError):
+                entry.path(self.path).unlink()
+
+
+@contextmanager
+def open_folder(
+    path: Path,
+    settings: Settings,
+    *,
+    overwrite: bool = False,
+    part: tuple[int, int] | None = None,
+    progress: Progress = SILENT,
+) -> Iterator[Folder]:
+    """Take a folder for writing; made if it is not there, freed of what killed runs left.
+
+    Parameters
+    ----------
+    settings
+        Of what will be written; a folder holds pairs of one setting.
+    overwrite
+        Whether pairs of other settings may be replaced.
+    part
+        (K, N) if K-th of N runs that share the folder.
+
+    Raises
+    ------
+    SettingsError
+        If it holds pairs of other settings and ``overwrite`` is false.
+    OutputError
+        If another run writes there, or the disk says no.
+    """
+    make_directory(path)
+    share = f"{part[0]}-of-{part[1]}" if part else ""
+    with locked(path, "another blursynth make", share=share):
+        for left in sweep(path):
+            progress.note(f"{left.name}: left by a killed run, removed")
+        manifest = Manifest.read(path, must_exist=False, part=part)
+        others = [entry for entry in manifest if entry.settings_sha256 != settings.sha256()]
+        if others and not overwrite:
+            raise SettingsError(
+                f"{printable(path)}: holds pairs made with {_differences(manifest, others, settings)}; "
+                "use another -o, or --overwrite to replace them"
+            )
+        yield Folder(manifest, tuple(others))
+
+
+def _differences(manifest: Manifest, entries: Sequence[Entry], settings: Settings) -> str:
+    try:
+        with Shard(entries[0].path(manifest.directory)) as shard:
+            theirs = json.loads(shard.attributes["config"])
+    except (RefusedError, KeyError, ValueError):
+        return "other settings"
+    ours = json.loads(json.dumps(settings.settings()))
+    if set(theirs) != set(ours):
+        return "other settings"
+    different = [f"{name} {value}" for name, value in theirs.items() if ours[name] != value]
+    return ", ".join(different) or "other settings"
+
+
+def parse_part(text: str | None) -> tuple[int, int] | None:
+    """Read ``K/N``, which `engine.take_part` has checked."""
+    match = re.fullmatch(r"(\d+)/(\d+)", text) if text else None
+    return (int(match[1]), int(match[2])) if match else None
