@@ -1,6 +1,7 @@
 """What a clip, shard, folder of shards or checkpoint holds, as plain values, and whether it is whole."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,14 +9,19 @@ from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
+from numpy.typing import NDArray
 
-from blursynth.errors import RefusedError
+from blursynth.crf import curve_of_transfer
+from blursynth.errors import RefusedError, ShardError
 from blursynth.files import printable
 from blursynth.progress import SILENT, Progress
+from blursynth.recordings import recording_of
 from blursynth.shards import Entry, Manifest, Shard
 from blursynth.video import describe
 
 __all__ = ["Finding", "inspect_path", "inspect_paths", "verify_paths"]
+
+_MEASURED = ("motion_p50_px", "motion_p95_px", "motion_max_px", "ghost_score", "sharpness", "saturated_fraction")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,21 +63,35 @@ def inspect_path(path: Path) -> dict[str, Any]:
 def _inspect_folder(path: Path) -> dict[str, Any]:
     entries = list(Manifest.read(path))
     sources: dict[str, int] = {}
+    splits: Counter[str] = Counter()
+    rejected: Counter[str] = Counter()
     for entry in entries:
         sources[entry.source] = sources.get(entry.source, 0) + entry.pairs
+        splits[entry.split or "none"] += entry.pairs
+        rejected.update(entry.rejections)
     values: dict[str, Any] = {
         "kind": "folder of shards",
         "shards": len(entries),
         "pairs": sum(entry.pairs for entry in entries),
         "bytes": sum(entry.bytes for entry in entries),
-        "windows_dropped": sum(entry.planned - entry.pairs for entry in entries),
+        "windows_rejected": dict(sorted(rejected.items())),
+        "pairs_by_split": dict(sorted(splits.items())) if set(splits) != {"none"} else "none",
+        "recordings": len({entry.recording or entry.source_sha256 for entry in entries}),
         "sizes": sorted({f"{entry.width}x{entry.height}" for entry in entries}),
         "pairs_by_source": sources,
     }
     if entries:
         with Shard(entries[0].path(path)) as shard:
-            values["config"] = json.loads(shard.attributes["config"])
+            values["holds_light"] = shard.has_light
+            values["config"] = _parsed(shard, "config")
     return values
+
+
+def _parsed(shard: Shard, name: str) -> Any:
+    try:
+        return json.loads(shard.attributes[name])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ShardError(f"{printable(shard.path)}: its attribute {name} is damaged ({error})") from error
 
 
 def _inspect_shard(path: Path) -> dict[str, Any]:
@@ -82,19 +102,32 @@ def _inspect_shard(path: Path) -> dict[str, Any]:
             for name, value in shard.attributes.items()
             if not isinstance(value, np.ndarray)
         }
-        for name in ("config", "colour"):
+        for name in ("config", "colour", "noise_of_a_frame"):
             if name in attributes:
-                attributes[name] = json.loads(attributes[name])
+                attributes[name] = _parsed(shard, name)
         return {
             "kind": "shard",
             "pairs": len(shard),
             "size": f"{shard.size[1]}x{shard.size[0]}",
             "codec": shard.codec,
+            "holds_light": shard.has_light,
             "frames_per_blur": sorted({int(count) for count in rows["num_frames"]}),
             "exposure_seconds": [float(rows["exposure_seconds"].min()), float(rows["exposure_seconds"].max())],
             "frames": [int(rows["first_frame"].min()), int(rows["last_frame"].max())],
+            **{name: _spread(rows[name]) for name in _MEASURED},
             **attributes,
         }
+
+
+def _spread(values: NDArray[np.floating]) -> str:
+    """Return least, median and largest of what was measured."""
+    known = values[np.isfinite(values)]
+    if not known.size:
+        return "not measured"
+    return " ".join(
+        f"{name} {value:.3g}"
+        for name, value in zip(("least", "median", "most"), (known.min(), np.median(known), known.max()), strict=True)
+    )
 
 
 def _inspect_checkpoint(path: Path) -> dict[str, Any]:
@@ -125,6 +158,9 @@ def _inspect_clip(path: Path) -> dict[str, Any]:
         "range": "full" if info.colour.is_full_range else "limited",
         "depth": info.colour.depth,
         "guessed": list(info.colour.guessed),
+        "transfer": curve_of_transfer(info.transfer) or "not tagged",
+        "recording": recording_of(info.path.name, info.creation_time),
+        "filmed_at": str(info.capture_rate or "not tagged"),
         "frame_rate": str(info.frame_rate),
         "frames": info.num_frames,
         "frames_by_header": info.num_frames_from_header,

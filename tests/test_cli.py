@@ -193,8 +193,8 @@ def test_signals_end_make_cleanly(make_clip: ClipMaker, tmp_path: Path, number: 
     script = (
         "import time; from blursynth import decoding; from blursynth.make import plan, run\n"
         "real = decoding.decode\n"
-        "def slow(info):\n"
-        "    for frame in real(info):\n"
+        "def slow(info, start=0):\n"
+        "    for frame in real(info, start):\n"
         "        print('frame', flush=True); time.sleep(0.05); yield frame\n"
         "run.decode = slow\n"
         "plan.pairs_per_shard = lambda height, width, keeps_light: 2\n"

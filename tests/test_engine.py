@@ -19,10 +19,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blursynth import errors
+from blursynth.engine import cluster as cluster_module
+from blursynth.engine import running as engine
+from blursynth.engine.running import Engine, Failure, run_tasks, take_part
 from blursynth.errors import DeviceError, OutputError, SettingsError, VideoError
-from blursynth.make import cluster as cluster_module
-from blursynth.make import engine
-from blursynth.make.engine import Engine, Failure, run_tasks, take_part
 from engine_tasks import (
     die_once_or_always,
     fail_by_number,
@@ -103,6 +103,13 @@ def test_only_the_task_that_always_kills_its_worker_has_no_result(tmp_path: Path
     assert (failure.kind, failure.error) == ("WorkerDied", None)
 
 
+def test_workers_that_could_not_be_ended_are_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "find_spec", lambda _: None)
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(DeviceError, match="psutil"):
+        next(run_tasks(square, [1, 2], Engine(jobs=2)))
+
+
 def test_workers_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("NUMBA_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"):
         monkeypatch.delenv(name, raising=False)
@@ -133,7 +140,7 @@ def _is_gone(pid: int, *, seconds: float = 0) -> bool:
 
 _PROGRAM = """
 import os, signal, sys, time
-from blursynth.make.engine import Engine, run_tasks
+from blursynth.engine.running import Engine, run_tasks
 
 def work(number):
     print(os.getpid(), flush=True)

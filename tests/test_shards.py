@@ -29,7 +29,9 @@ def write(
         path, size=pairs.shape[2:4], capacity=capacity or len(pairs), attributes=attributes, codec=codec
     )
     for number, (blurry, sharp) in enumerate(pairs):
-        writer.append({"number": number, "num_frames": 7, "exposure_seconds": 7 / 240}, {"blurry": blurry, "sharp": sharp})
+        writer.append(
+            {"number": number, "num_frames": 7, "exposure_seconds": 7 / 240}, {"blurry": blurry, "sharp": sharp}
+        )
     writer.commit()
     return path
 

@@ -24,14 +24,14 @@ _MAX_CONFIG_BYTES = 1 << 20
 # In the order of the work; the help shows each one's first line without importing it.
 COMMANDS = {
     "make": "Turn high-frame-rate clips into shards of blurry and sharp pairs.",
-    "shake": "Shake sharp photographs into shards of blurry and sharp pairs.",
+    "shake": "Shake sharp photographs: shards of pairs as a hand-held camera makes them.",
     "train": "Train the multi-scale network on shards.",
     "deblur": "Make blurred photographs sharp.",
     "inspect": "Tell what a clip, shard, folder of shards or checkpoint holds.",
-    "calibrate-crf": "Measure a camera's response curve from an exposure bracket.",
+    "calibrate-crf": "Measure a camera's response curve from photographs of several exposure times.",
     "audit": "Find leaks between training, validation and test data.",
     "gopro": "Rebuild GOPRO_Large from its sharp frames, bit for bit.",
-    "rebuild": "Make one pair again from its record and compare.",
+    "rebuild": "Make one pair again from its source and its record, and compare.",
     "verify": "Check every byte of shards and checkpoints.",
     "demo": "Render a clip, then make, train and deblur with it.",
     "doctor": "Tell what this machine has and what is missing.",

@@ -24,7 +24,7 @@ __all__ = ["command"]
 def command(
     screen: Screen, /, shards: Path, name: str, source: Path, output: Path | None, overwrite: bool, as_json: bool
 ) -> None:
-    """Make one pair again from its clip or photograph and its record, and compare it with the shard.
+    """Make one pair again from its source and its record, and compare.
 
     Exit code 4 if one value differs.
 

@@ -54,7 +54,7 @@ def command(
     as_json: bool,
     **settings: Any,
 ) -> None:
-    """Shake sharp photographs: shards of blurry and sharp pairs as a hand-held camera makes them.
+    """Shake sharp photographs: shards of pairs as a hand-held camera makes them.
 
     The camera moves in six degrees of freedom, or as a gyroscope recorded it; the shutter rolls, near things move more
     than far ones, and light and noise are those of `make`. A killed run goes on when the same command is run again.

@@ -130,14 +130,13 @@ def blend(
     after: Array,
     from_before: Array,
     from_after: Array,
-    trust: Array,
     time: Any,
     weight: Any,
     total: Array,
 ) -> None:
     """Add one sub-frame, (H, W, C), from both frames along the flows that were moved to its time."""
     height, width, channels = total.shape
-    narrow = np.empty(trust.shape[1], np.float32)
+    narrow = np.empty(from_before.shape[1], np.float32)
     wide = np.empty((3, 2 * narrow.size), np.float32)
     places, back_places = np.empty((3, width), np.float32), np.empty((3, width), np.float32)
     rest = _ONE - time
@@ -147,8 +146,7 @@ def blend(
         _row(from_after, y, narrow, wide)
         _look_up(wide, y, rest, height, back_places)
         for x in range(width):
-            trusted = weight * trust[y >> 1, x >> 1]
-            scale = trusted / (places[2, x] + back_places[2, x])
+            scale = weight / (places[2, x] + back_places[2, x])
             left, right, share_x = _corners(places[0, x], width)
             top, bottom, share_y = _corners(places[1, x], height)
             a, b, c, d = _shares(share_x, share_y, scale * places[2, x])
@@ -162,6 +160,3 @@ def blend(
                     + (e * after[back_top, back_left, k] + f * after[back_top, back_right, k])
                     + (g * after[back_bottom, back_left, k] + h * after[back_bottom, back_right, k])
                 )
-            if trusted != weight:
-                for k in range(channels):
-                    total[y, x, k] += (weight - trusted) * (rest * before[y, x, k] + time * after[y, x, k])

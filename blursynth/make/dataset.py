@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from blursynth.engine import Engine, take_part
 from blursynth.errors import RefusedError, SettingsError, VideoError
 from blursynth.files import printable, sha256_of
-from blursynth.make.engine import Engine, take_part
 from blursynth.make.folder import open_folder, parse_part
 from blursynth.make.plan import ClipPlan, plan_clip
 from blursynth.make.settings import MakeConfig

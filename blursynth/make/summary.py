@@ -84,8 +84,8 @@ def _rejected(plan: ClipPlan, folder: Folder, results: Results) -> dict[str, int
     for part in plan.parts:
         entry = folder.manifest.get(part.shard)
         told = results.rejected.get(part.shard)
-        if told is None and entry and entry.rejected:
-            told = {reason: int(count) for reason, count in (item.split() for item in entry.rejected.split(", "))}
+        if told is None and entry:
+            told = entry.rejections
         total.update(told or {})
     return dict(sorted(total.items()))
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from blursynth.crf import response_curve
+from blursynth.engine import Engine, Failure, run_tasks
 from blursynth.errors import BlursynthError, RefusedError
 from blursynth.files import printable
-from blursynth.make.engine import Engine, Failure, run_tasks
 from blursynth.make.folder import Folder
 from blursynth.make.noise import noise_of_clip
 from blursynth.make.plan import ClipPlan, Part

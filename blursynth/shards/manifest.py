@@ -25,6 +25,7 @@ _PART_NAME = re.compile(r"manifest-\d+-of-\d+\.jsonl")
 _MAX_BYTES = 1 << 30
 _MAX_LINE_BYTES = 1 << 16
 _SHARD_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}\.h5")
+_REJECTED = re.compile(r"(?:[a-z]{1,20} [0-9]{1,9}(?:, [a-z]{1,20} [0-9]{1,9}){0,20})?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -64,6 +65,13 @@ class Entry:
             raise ShardError("a number or hash is out of range")
         if self.split not in SPLITS:
             raise ShardError(f"split is {printable(self.split)!r}")
+        if not _REJECTED.fullmatch(self.rejected):
+            raise ShardError(f"rejected is {printable(self.rejected)!r}")
+
+    @property
+    def rejections(self) -> dict[str, int]:
+        """Why how many windows did not become pairs."""
+        return {reason: int(count) for reason, count in (item.split() for item in self.rejected.split(", ") if item)}
 
     def path(self, directory: Path) -> Path:
         """Return where the shard is; a link out of the folder is refused."""

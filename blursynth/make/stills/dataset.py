@@ -10,9 +10,9 @@ from typing import Any
 
 import blursynth
 from blursynth.crf import response_curve
+from blursynth.engine import Engine, Failure, run_tasks, take_part
 from blursynth.errors import BlursynthError, PhotoError, RefusedError, SettingsError
 from blursynth.files import printable, sha256_of
-from blursynth.make.engine import Engine, Failure, run_tasks, take_part
 from blursynth.make.folder import Folder, open_folder, parse_part
 from blursynth.make.rows import rendition_attributes
 from blursynth.make.stills.photo import pairs_of_photo

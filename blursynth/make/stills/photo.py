@@ -83,7 +83,9 @@ def pairs_of_photo(path: Path, sha256: str, config: ShakeConfig) -> Iterator[Sti
 def _linear(path: Path, curve: ResponseCurve) -> NDArray[np.float32]:
     pixels = read_photo(path).pixels
     if min(pixels.shape[:2]) < _MIN_SIDE:
-        raise PhotoError(f"{printable(path)}: {pixels.shape[1]}x{pixels.shape[0]} px; a side needs {_MIN_SIDE} at least")
+        raise PhotoError(
+            f"{printable(path)}: {pixels.shape[1]}x{pixels.shape[0]} px; a side needs {_MIN_SIDE} at least"
+        )
     return curve.linear_of_codes(np.iinfo(pixels.dtype).max).astype(np.float32)[pixels]
 
 

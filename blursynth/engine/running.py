@@ -9,6 +9,7 @@ costs the whole run.
 import hashlib
 import os
 import re
+import shutil
 import signal
 import threading
 import time
@@ -20,10 +21,11 @@ from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from blursynth.errors import BlursynthError, MachineError, SettingsError
+from blursynth.errors import BlursynthError, DeviceError, MachineError, SettingsError
 from blursynth.files import printable
 
 __all__ = ["BACKENDS", "Engine", "Failure", "attempt", "failure_of", "run_tasks", "take_part"]
@@ -120,11 +122,12 @@ def run_tasks(
     MachineError
         If no worker process can be started.
     DeviceError
-        If Dask is not installed, its scheduler cannot be reached or is lost, or no worker is there for a minute.
+        If psutil or Dask is needed and not installed, the scheduler cannot be reached or is lost, or no worker is
+        there for a minute.
     """
     if engine.backend == "dask":
         assert engine.scheduler is not None  # noqa: S101  # the engine was checked
-        from blursynth.make.cluster import on_cluster  # noqa: PLC0415  # which imports this module
+        from blursynth.engine.cluster import on_cluster  # noqa: PLC0415  # which imports this module
 
         return on_cluster(function, tasks, engine.scheduler)
     if engine.jobs == 1:
@@ -242,6 +245,8 @@ def _pool(num_workers: int) -> Iterator[Any]:
     """Give worker processes that end with the block: at once if it is left by an exception."""
     from joblib.externals.loky import ProcessPoolExecutor  # noqa: PLC0415  # slow to import
 
+    if find_spec("psutil") is None and shutil.which("pgrep") is None:  # loky could not end its workers
+        raise DeviceError("--jobs needs psutil: pip install psutil")
     # It warns when it replaces a worker that has grown large, or ends one without the help of psutil.
     warnings.filterwarnings("ignore", category=UserWarning, module=r"joblib\.externals\.loky")
     try:

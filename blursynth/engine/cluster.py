@@ -11,9 +11,9 @@ from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 import blursynth
+from blursynth.engine.running import Failure, attempt, failure_of
 from blursynth.errors import DeviceError
 from blursynth.files import printable
-from blursynth.make.engine import Failure, attempt, failure_of
 
 __all__ = ["on_cluster"]
 
