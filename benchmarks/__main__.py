@@ -1,14 +1,15 @@
-"""Run the benchmarks: ``python -m benchmarks [make|options|loader|deblur …]``."""
+"""Run the benchmarks: ``python -m benchmarks [make|options|loader|deblur|interpolation …]``."""
 
 import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import deblur, loader, make, options
+from benchmarks import deblur, interpolation, loader, make, options
 
 BENCHMARKS = {"make": make.run, "options": options.run, "loader": loader.run, "deblur": deblur.run}
+ON_REQUEST = {"interpolation": interpolation.run}  # takes many minutes, nearly all of them FFmpeg's
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or BENCHMARKS:
         with tempfile.TemporaryDirectory(prefix="blursynth-bench-") as folder:
-            BENCHMARKS[name](Path(folder))
+            (BENCHMARKS | ON_REQUEST)[name](Path(folder))
