@@ -113,6 +113,7 @@ class Synthesizer:
         self._linear = self._curve.linear_of_codes(info.colour.peak)
         self._encoders: dict[int, ExactEncoder] = {}
         self._gaps: dict[tuple[int, int], Gap] = {}
+        self._lights: dict[int, NDArray[np.float32]] = {}
         self._ring: list[NDArray[Any]] = []
         self._capacity = capacity
 
@@ -254,8 +255,12 @@ class Synthesizer:
 
     def _frame_light(self, frame: int) -> NDArray[np.float32]:
         """Return a frame's linear light and, in three more channels, whether it is clipped: (H, W, 6) float32."""
-        exposure = self._mean([frame], np.ones(1))
-        return np.concatenate([exposure.light.astype(np.float32), exposure.saturation], axis=2)
+        if frame not in self._lights:
+            while len(self._lights) > 1:  # the frame after one gap is the frame before the next
+                self._lights.pop(min(self._lights))
+            exposure = self._mean([frame], np.ones(1))
+            self._lights[frame] = np.concatenate([exposure.light.astype(np.float32), exposure.saturation], axis=2)
+        return self._lights[frame]
 
     def _resized(self, exposure: _Exposure, size: tuple[int, int]) -> _Exposure:
         coded_size = size[::-1] if self._info.rotation % 2 else size

