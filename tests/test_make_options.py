@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from distributed import LocalCluster
 from numpy.typing import NDArray
 
 from blursynth.crf import response_curve
 from blursynth.decoding import decode, to_rgb
-from blursynth.errors import SettingsError, ShardError, VideoError
+from blursynth.errors import MachineError, SettingsError, ShardError, VideoError
 from blursynth.make import Engine, MakeConfig, make_dataset
 from blursynth.make.rebuild import find_pair, rebuild_pair
 from blursynth.radiometry import Light
@@ -179,6 +180,32 @@ def test_workers_write_the_bytes_that_one_process_writes(
         made[name] = {path.name: path.read_bytes() for path in files}
     assert made["one"] == made["two"]
     assert len(made["one"]) > num_clips
+
+
+def test_a_cluster_writes_the_same_bytes(make_clip: ClipMaker, tmp_path: Path) -> None:
+    clips = [make_clip(f"scene {name}.mkv", moving_texture(20, 48, 64, seed=i)) for i, name in enumerate("ab")]
+    config = MakeConfig(**EVERYTHING)
+    make_dataset(clips, tmp_path / "one", config)
+    with LocalCluster(  # type: ignore[no-untyped-call]
+        n_workers=2, threads_per_worker=1, processes=True, protocol="tcp://", dashboard_address=None
+    ) as cluster:
+        engine = Engine(backend="dask", scheduler=cluster.scheduler_address)
+        make_dataset(clips, tmp_path / "cluster", config, engine=engine)
+    one, two = (
+        {path.name: path.read_bytes() for path in (tmp_path / name).glob("[!.]*")} for name in ("one", "cluster")
+    )
+    assert one == two
+
+
+def test_windows_that_memory_cannot_hold_are_refused(
+    make_clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Little:
+        available = 50_000
+
+    monkeypatch.setattr("psutil.virtual_memory", Little)
+    with pytest.raises(MachineError, match="GB are free"):
+        make_dataset([make_clip(num_frames=30)], tmp_path / "out", MakeConfig(window="21"))
 
 
 def test_parts_share_a_folder_and_together_are_the_whole(make_clip: ClipMaker, tmp_path: Path) -> None:

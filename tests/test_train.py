@@ -109,7 +109,7 @@ def pairs_folder(directory: Path, **clips: list[tuple[Any, Any]]) -> Path:
         path = directory / f"{clip}.h5"
         writer = ShardWriter(path, size=(height, width), capacity=len(images), attributes={})
         for blurry, sharp in images:
-            writer.append({}, blurry, sharp)
+            writer.append({}, {"blurry": blurry, "sharp": sharp})
         writer.commit()
         numbers = (path.stat().st_size, sha256_of(path), len(images), len(images), height, width)
         manifest.add(Entry(path.name, *numbers, clip, hashlib.sha256(clip.encode()).hexdigest(), "0" * 64))

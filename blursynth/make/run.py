@@ -8,8 +8,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from blursynth.crf import response_curve
 from blursynth.decoding import decode
+from blursynth.errors import MachineError
 from blursynth.files import printable, sha256_of
 from blursynth.make.measuring import Meter, judge
 from blursynth.make.plan import ClipPlan, Part
@@ -22,6 +25,7 @@ from blursynth.windows import Window, pair_key
 
 __all__ = ["ClipRun", "Finished", "rendition_of"]
 
+_MEMORY_SHARE = 0.7  # of what is free may be taken by frames
 _MAX_WAITING_PAIRS = 4  # between decoding and the disk: bounds memory
 
 
@@ -32,6 +36,17 @@ class Finished:
     part: Part
     entry: Entry | None
     rejected: dict[str, int]
+
+
+def _check_memory(plan: ClipPlan, capacity: int) -> None:
+    info = plan.info
+    num_bytes = capacity * info.width * info.height * 3 * (1 if info.colour.depth == 8 else 2)  # 4:4:4 at most
+    free = psutil.virtual_memory().available
+    if num_bytes > _MEMORY_SHARE * free:
+        raise MachineError(
+            f"{printable(info.path)}: {capacity} frames of {info.width}x{info.height} at once need up to "
+            f"{num_bytes / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free; choose a shorter --window or --exposure"
+        )
 
 
 @dataclass(slots=True, eq=False)
@@ -81,6 +96,7 @@ class ClipRun:
         self._finished, self._advance = finished, advance
         windows = [window for part in todo for window in part.windows]
         self._capacity = held_frames(windows)
+        _check_memory(plan, self._capacity)
         sub_frames = plan.config.sub_frames()
         self._sees_neighbours = sub_frames != 0 or plan.config.exposure_rule() is not None
         self._synthesizer = Synthesizer(

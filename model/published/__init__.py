@@ -5,8 +5,8 @@
 
 from pathlib import Path
 
-from ..checkpoint import load_checkpoint, restore_network
-from ..networks import Network
+from blursynth.model.checkpoint import load_checkpoint, restore_network
+from blursynth.model.networks import Network
 from .deepdeblur import CentredMSCNN, deepdeblur_network
 from .reading import is_torch_file, read_state
 
@@ -19,7 +19,7 @@ def load_published(path: Path, *, rgb_range: float = 255.0) -> Network:
     Parameters
     ----------
     path
-        A file as ``torch.save`` writes it, of any version of PyTorch since 0.4. It holds the port's own ``{"G": …}``, the
+        A file of ``torch.save``, of the format before or since PyTorch 1.6. It holds the port's own ``{"G": …}``, the
         plain state dict, or that below ``state_dict``, ``params`` or ``model``; names may begin with ``module.``.
         Weights are float16, bfloat16, float32 or float64; numbers of scales and blocks, channels and kernels are
         those of the weights.

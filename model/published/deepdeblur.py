@@ -15,8 +15,8 @@ from torch import Tensor
 from blursynth.errors import CheckpointError, SettingsError
 from blursynth.files import printable
 
-from ..mscnn import MSCNN, MSCNNConfig
-from ..pyramid import check_images
+from blursynth.model.mscnn import MSCNN, MSCNNConfig
+from blursynth.model.pyramid import check_images
 
 __all__ = ["CentredMSCNN", "deepdeblur_network"]
 
@@ -28,8 +28,8 @@ _RADIUS_PX = 3
 class CentredMSCNN(MSCNN):
     """The paper's network on the pyramid of its PyTorch port, whose pixels lie over the middle of 2 × 2 finer ones.
 
-    The paper's own pyramid takes the first of each 2 × 2 pixels. Weights that were trained on one of the two see the scales
-    shifted against each other on the other.
+    The paper's own pyramid takes the first of each 2 × 2 pixels. Weights that were trained on one of the two see, on
+    the other, scales that are shifted against each other.
     """
 
     def pyramid(self, images: Tensor) -> list[Tensor]:
@@ -37,31 +37,31 @@ class CentredMSCNN(MSCNN):
 
         Notes
         -----
-        Each scale is blurred with a Gaussian of sigma 2/3 px, cut off at 3 px, and the mean of each 2 × 2 pixels is taken.
-        Beyond its border an image continues with its mirror image. So does ``pyramid_gaussian`` of scikit-image,
+        Each scale is blurred with a Gaussian of sigma 2/3 px, cut off at 3 px, and the mean of each 2 × 2 pixels is
+        taken. Beyond its border an image continues with its mirror image. So does ``pyramid_gaussian`` of scikit-image,
         which the port calls. As in `gaussian_pyramid`, sums are formed in float32 at least, also under autocast.
         """
         check_images(images, self.size_multiple)
         level = images.to(torch.promote_types(images.dtype, torch.float32))
         pyramid = [images]
         for _ in range(self.config.num_scales - 1):
-            level = _halved(_halved(level, 2), 3)
+            level = _halved(_halved(level).mT).mT
             pyramid.append(level.to(images.dtype))
         return pyramid
 
 
-def _halved(level: Tensor, dim: int) -> Tensor:
-    """Blur along one dimension and take the mean of each two pixels."""
-    length = level.shape[dim]
+def _halved(level: Tensor) -> Tensor:
+    """Blur along the last dimension and take the mean of each two pixels: (N, 3, A, B) becomes (N, 3, A, B/2)."""
+    length = level.shape[3]
     places = torch.arange(-_RADIUS_PX, length + _RADIUS_PX, device=level.device) % (2 * length)
     places = torch.minimum(places, 2 * length - 1 - places)  # c b a | a b c | c b a
-    padded = level.index_select(dim, places)
+    padded = level.index_select(3, places)
     taps = _taps()
-    num_pairs = len(taps) // 2
-    halves = [padded.narrow(dim, i, length + 2 * _RADIUS_PX - len(taps) + 1) for i in range(len(taps))]
-    every_second = [half[:, :, ::2] if dim == 2 else half[..., ::2] for half in halves]
-    first, *others = (taps[i] * (every_second[i] + every_second[-1 - i]) for i in range(num_pairs))
-    return sum(others, start=first)
+    every_second = [padded[..., i : i + length - 1 : 2] for i in range(len(taps))]
+    halved = taps[0] * (every_second[0] + every_second[-1])
+    for i in range(1, len(taps) // 2):
+        halved = halved + taps[i] * (every_second[i] + every_second[-1 - i])
+    return halved
 
 
 def _taps() -> list[float]:
@@ -97,8 +97,7 @@ def deepdeblur_network(path: Path, state: Mapping[str, Tensor], rgb_range: float
     if not (math.isfinite(rgb_range) and rgb_range > 0):
         raise SettingsError(f"rgb_range is {rgb_range}: it must be a positive number, such as 255 or 1")
     config = _config(path, state)
-    with torch.device("meta"):
-        network = CentredMSCNN(config)
+    network = _empty_network(path, config)
     shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     names = dict(_names(config))
     _check_shapes(path, {theirs: shapes[ours] for ours, theirs in names.items()}, state)
@@ -127,6 +126,14 @@ def _config(path: Path, state: Mapping[str, Tensor]) -> MSCNNConfig:
         return MSCNNConfig(num_scales, num_blocks, first.shape[0], first.shape[3])
     except SettingsError as error:
         raise CheckpointError(f"{printable(path)}: not a network that can be built: {error}") from error
+
+
+def _empty_network(path: Path, config: MSCNNConfig) -> CentredMSCNN:
+    try:
+        with torch.device("meta"):
+            return CentredMSCNN(config)
+    except (RuntimeError, TypeError) as error:  # sides beyond what a tensor can have
+        raise CheckpointError(f"{printable(path)}: names a network of impossible size") from error
 
 
 def _names(config: MSCNNConfig) -> Iterator[tuple[str, str]]:

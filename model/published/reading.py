@@ -41,8 +41,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
     Returns
     -------
-    Names and dense floating tensors in the CPU's memory, all finite in float32, below 2 GB together. What wraps them, and a
-    ``module.`` that all names begin with, is taken off.
+    Names and dense floating tensors in the CPU's memory, all finite in float32, below 2 GB together. What wraps them,
+    and a ``module.`` that all names begin with, is taken off.
 
     Raises
     ------
