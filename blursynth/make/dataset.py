@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from blursynth.engine import Engine, take_part
+from blursynth.engine import Engine
 from blursynth.errors import RefusedError, SettingsError, VideoError
 from blursynth.files import printable, sha256_of
-from blursynth.make.folder import open_folder, parse_part
+from blursynth.make.folder import open_folder, share_of
 from blursynth.make.plan import ClipPlan, plan_clip
 from blursynth.make.settings import MakeConfig
 from blursynth.make.summary import ClipSummary, MakeSummary, sum_up
@@ -58,14 +58,11 @@ def make_dataset(
     config, engine = config or MakeConfig(), engine or Engine()
     if not videos:
         raise SettingsError("no videos given")
-    if part is not None:
-        videos = [
-            path for path, taken in zip(videos, take_part([path.name for path in videos], part), strict=True) if taken
-        ]
-        if not videos:
-            progress.note(f"part {part} has no clips")
-            return MakeSummary(output, ())
-    with open_folder(output, config, overwrite=overwrite, part=parse_part(part), progress=progress) as folder:
+    videos, share = share_of(videos, part)
+    if not videos:
+        progress.note(f"part {part} has no clips")
+        return MakeSummary(output, ())
+    with open_folder(output, config, overwrite=overwrite, part=share, progress=progress) as folder:
         planned = _plan_clips(videos, folder.manifest, config)
         if not any(isinstance(plan, ClipPlan) for plan in planned):
             raise VideoError(_first_error(planned))

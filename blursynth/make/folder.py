@@ -1,19 +1,19 @@
 """A folder of shards that is being written: what it holds, what is to be made, who may write."""
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from blursynth.engine import take_part
 from blursynth.errors import RefusedError, SettingsError
 from blursynth.files import locked, make_directory, printable, sweep
 from blursynth.progress import SILENT, Progress
 from blursynth.shards import Entry, Manifest, Shard
 
-__all__ = ["Folder", "Settings", "open_folder"]
+__all__ = ["Folder", "Settings", "open_folder", "share_of"]
 
 
 class Settings(Protocol):
@@ -109,7 +109,16 @@ def _differences(manifest: Manifest, entries: Sequence[Entry], settings: Setting
     return ", ".join(different) or "other settings"
 
 
-def parse_part(text: str | None) -> tuple[int, int] | None:
-    """Read ``K/N``, which `engine.take_part` has checked."""
-    match = re.fullmatch(r"(\d+)/(\d+)", text) if text else None
-    return (int(match[1]), int(match[2])) if match else None
+def share_of(paths: Sequence[Path], part: str | None) -> tuple[list[Path], tuple[int, int] | None]:
+    """Return the sources of part ``K/N``, dealt out by their names, and (K, N); without a part, all of them.
+
+    Raises
+    ------
+    SettingsError
+        If ``part`` makes no sense.
+    """
+    if part is None:
+        return list(paths), None
+    taken = take_part([path.name for path in paths], part)
+    k, _, n = part.partition("/")
+    return [path for path, is_taken in zip(paths, taken, strict=True) if is_taken], (int(k), int(n))

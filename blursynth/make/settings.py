@@ -1,25 +1,19 @@
 """What decides the pairs."""
 
-import hashlib
-import json
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Any
 
-from blursynth.crf import response_curve
 from blursynth.errors import SettingsError
+from blursynth.make.shared import Store, normalise, plain_values, settings_sha256
 from blursynth.radiometry import LightChain
-from blursynth.recordings import parse_split
-from blursynth.rendition import output_curves
-from blursynth.shards import CODECS, SCHEMA, Codec
+from blursynth.shards import Codec
 from blursynth.windows import ExposureRule, WindowRule
 
-__all__ = ["MakeConfig", "Store", "curve_text", "settings_sha256", "split_text"]
+__all__ = ["MakeConfig"]
 
-Store = Literal["codes", "linear"]
 _MAX_SUB_FRAMES = 64
 _MAX_ANGLE = 3600
 
@@ -92,21 +86,10 @@ class MakeConfig:
         # One way to write each value, since the text decides whether settings are the same.
         object.__setattr__(self, "window", str(WindowRule.parse(self.window, self.stride)))
         self.exposure_rule()
-        chain = self.chain()
-        for name in ("highlights", "noise", "jpeg"):
-            object.__setattr__(self, name, getattr(chain, name))
-        if self.crf != "auto":
-            object.__setattr__(self, "crf", curve_text(self.crf))
-        output_curves(self.output_crf)
+        normalise(self)
         self.sub_frames()
         self.true_frame_rate()
         self._check_thresholds()
-        if self.split is not None:
-            object.__setattr__(self, "split", split_text(self.split))
-        if self.codec not in CODECS:
-            raise SettingsError(f"codec {self.codec!r} is unknown; choose one of {', '.join(CODECS)}")
-        if self.store not in {"codes", "linear"}:
-            raise SettingsError(f"store {self.store!r} is unknown; choose codes or linear")
         if self.resize is not None and min(self.resize) < 16:
             raise SettingsError(f"resize {self.resize[0]}x{self.resize[1]}: 16 pixels a side at least")
 
@@ -164,34 +147,12 @@ class MakeConfig:
         return _rate("source fps", self.source_fps)
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings as plain values, for JSON; a response curve out of a file by its content."""
-        values = asdict(self)
-        if self.crf != "auto":
-            values["crf"] = response_curve(self.crf).name
-        values["output_crf"] = ",".join(curve.name for curve in output_curves(self.output_crf)) or "same"
-        return values
+        """Return the settings as plain values, for JSON."""
+        return plain_values(self)
 
     def sha256(self) -> str:
         """Return a hash of the settings."""
         return settings_sha256(self, self.settings())
-
-
-def settings_sha256(config: Any, values: Mapping[str, Any]) -> str:
-    """Return a hash of a dataclass of settings; those at their default do not count, so that new ones may join."""
-    defaults = {field.name: field.default for field in fields(config)}
-    chosen = {name: value for name, value in values.items() if value != defaults[name]}
-    return hashlib.sha256(json.dumps([SCHEMA, type(config).__name__, chosen], sort_keys=True).encode()).hexdigest()
-
-
-def curve_text(name: str) -> str:
-    """Return the one way to write the name of a standard response curve; the name of a file stays."""
-    curve = response_curve(name)
-    return name if curve.name.startswith("measured:") else curve.name
-
-
-def split_text(text: str) -> str:
-    """Return the one way to write the shares of a split."""
-    return ",".join(f"{name}:{share:g}" for name, share in parse_split(text).items())
 
 
 def _rate(name: str, text: str | None) -> Fraction | None:

@@ -91,28 +91,24 @@ def _light_at(light: Tensor, limits: Tensor, index: Tensor, tx: Tensor, ty: Tens
     width = light.shape[2]
     pixels = light.reshape(-1, 3)
     along_x, along_y = _keys(tx), _keys(ty)
-    linear_x, linear_y = (None, 1 - tx, tx, None), (None, 1 - ty, ty, None)
-    cubic = linear = clipping = None
+    lines, bent, clipped = [], [], []
     for j in range(4):
-        line = bent = clips = None
-        for i in range(4):
-            tap = _rows_of(pixels, index + ((j - 1) * width + i - 1))
-            line = _plus(line, along_x[i] * tap)
-            if linear_y[j] is not None and linear_x[i] is not None:
-                bent = _plus(bent, linear_x[i] * tap)
-                clips = _plus(clips, linear_x[i] * (tap >= 1))
-        cubic = _plus(cubic, along_y[j] * line)
-        if bent is not None:
-            linear, clipping = _plus(linear, linear_y[j] * bent), _plus(clipping, linear_y[j] * clips)
-    limit = _rows_of(limits.reshape(-1, 3), index)
-    smooth = linear + (cubic - linear).clamp(min=-limit, max=limit)
-    return torch.cat([smooth, clipping], dim=-1)
+        taps = [pixels[index + ((j - 1) * width + i - 1)] for i in range(4)]
+        lines.append(along_x[0] * taps[0] + along_x[1] * taps[1] + along_x[2] * taps[2] + along_x[3] * taps[3])
+        if j in {1, 2}:
+            bent.append(taps[1] + tx * (taps[2] - taps[1]))
+            left, right = (taps[1] >= 1).float(), (taps[2] >= 1).float()
+            clipped.append(left + tx * (right - left))
+    cubic = along_y[0] * lines[0] + along_y[1] * lines[1] + along_y[2] * lines[2] + along_y[3] * lines[3]
+    linear, clipping = (line + ty * (below - line) for line, below in (bent, clipped))
+    limit = limits.reshape(-1, 3)[index]
+    return torch.cat([linear + (cubic - linear).clamp(min=-limit, max=limit), clipping], dim=-1)
 
 
 def _mask_at(mask: Tensor, index: Tensor, tx: Tensor, ty: Tensor) -> Tensor:
     """Interpolate a mask bilinearly: (N, K, h, w, 1)."""
     width = mask.shape[2]
     pixels = mask.reshape(-1, 1)
-    above, above_right, below, below_right = (_rows_of(pixels, index + step) for step in (0, 1, width, width + 1))
+    above, above_right, below, below_right = (pixels[index + step] for step in (0, 1, width, width + 1))
     first, second = above + tx * (above_right - above), below + tx * (below_right - below)
     return first + ty * (second - first)

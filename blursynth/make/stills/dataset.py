@@ -10,10 +10,10 @@ from typing import Any
 
 import blursynth
 from blursynth.crf import response_curve
-from blursynth.engine import Engine, Failure, run_tasks, take_part
+from blursynth.engine import Engine, Failure, run_tasks
 from blursynth.errors import BlursynthError, PhotoError, RefusedError, SettingsError
 from blursynth.files import printable, sha256_of
-from blursynth.make.folder import Folder, open_folder, parse_part
+from blursynth.make.folder import Folder, open_folder, share_of
 from blursynth.make.rows import rendition_attributes
 from blursynth.make.stills.photo import pairs_of_photo
 from blursynth.make.stills.settings import ShakeConfig
@@ -90,13 +90,11 @@ def shake_dataset(
     config, engine = config or ShakeConfig(), engine or Engine()
     if not photos:
         raise SettingsError("no photographs given")
-    if part is not None:
-        taken = take_part([path.name for path in photos], part)
-        photos = [path for path, is_taken in zip(photos, taken, strict=True) if is_taken]
-        if not photos:
-            progress.note(f"part {part} has no photographs")
-            return ShakeSummary(output, ())
-    with open_folder(output, config, overwrite=overwrite, part=parse_part(part), progress=progress) as folder:
+    photos, share = share_of(photos, part)
+    if not photos:
+        progress.note(f"part {part} has no photographs")
+        return ShakeSummary(output, ())
+    with open_folder(output, config, overwrite=overwrite, part=share, progress=progress) as folder:
         found: list[_Task | PhotoSummary] = _plan(photos, config, folder)
         if not any(isinstance(item, _Task) for item in found):
             raise PhotoError(_first_error(found))

@@ -1,18 +1,16 @@
 """What decides the pairs that are made of photographs."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from blursynth.crf import response_curve
 from blursynth.errors import SettingsError
 from blursynth.files import sha256_of
-from blursynth.make.settings import Store, curve_text, settings_sha256, split_text
+from blursynth.make.shared import Store, normalise, plain_values, settings_sha256
 from blursynth.radiometry import LightChain
-from blursynth.rendition import output_curves
 from blursynth.shake import GyroLog, ShakeRule, read_gyro
-from blursynth.shards import CODECS, Codec
+from blursynth.shards import Codec
 
 __all__ = ["ShakeConfig"]
 
@@ -75,22 +73,9 @@ class ShakeConfig:
         if self.crf == "auto":
             raise SettingsError("response curve 'auto': photographs have no tag for it; srgb fits most")
         self.rule()
-        self._normalise_light()
-        if self.codec not in CODECS:
-            raise SettingsError(f"codec {self.codec!r} is unknown; choose one of {', '.join(CODECS)}")
-        if self.store not in {"codes", "linear"}:
-            raise SettingsError(f"store {self.store!r} is unknown; choose codes or linear")
-
-    def _normalise_light(self) -> None:
-        chain = self.chain()
-        if chain.noise == "match":
+        normalise(self)
+        if self.noise == "match":
             raise SettingsError("noise 'match' compares frames of a clip; for photographs choose iso:A-B")
-        for name in ("highlights", "noise", "jpeg"):
-            object.__setattr__(self, name, getattr(chain, name))
-        object.__setattr__(self, "crf", curve_text(self.crf))
-        output_curves(self.output_crf)
-        if self.split is not None:
-            object.__setattr__(self, "split", split_text(self.split))
 
     def rule(self) -> ShakeRule:
         """Return what shakes are drawn from."""
@@ -106,9 +91,7 @@ class ShakeConfig:
 
     def settings(self) -> dict[str, Any]:
         """Return the settings as plain values, for JSON; files by their content."""
-        values = asdict(self)
-        values["crf"] = response_curve(self.crf).name
-        values["output_crf"] = ",".join(curve.name for curve in output_curves(self.output_crf)) or "same"
+        values = plain_values(self)
         if self.gyro:
             self.gyro_log()  # refuses what is no log
             values["gyro"] = f"sha256:{sha256_of(Path(self.gyro))}"

@@ -1,0 +1,58 @@
+"""Settings that clips and photographs share: what becomes of the light, how it is stored, which side it is on."""
+
+import hashlib
+import json
+from dataclasses import asdict, fields
+from typing import Any, Literal
+
+from blursynth.crf import response_curve
+from blursynth.errors import SettingsError
+from blursynth.radiometry import LightChain
+from blursynth.recordings import parse_split
+from blursynth.rendition import output_curves
+from blursynth.shards import CODECS, SCHEMA
+
+__all__ = ["Store", "normalise", "plain_values", "settings_sha256"]
+
+Store = Literal["codes", "linear"]
+
+
+def normalise(config: Any) -> None:
+    """Write the shared settings of a frozen dataclass in the one way, and refuse what makes no sense.
+
+    Raises
+    ------
+    SettingsError
+        If one does not.
+    """
+    chain = LightChain(config.highlights, config.noise, config.jpeg)
+    for name in ("highlights", "noise", "jpeg"):
+        object.__setattr__(config, name, getattr(chain, name))
+    if config.crf != "auto":
+        curve = response_curve(config.crf)
+        if not curve.name.startswith("measured:"):  # the name of a file stays: it is where the curve is
+            object.__setattr__(config, "crf", curve.name)
+    output_curves(config.output_crf)
+    if config.split is not None:
+        shares = parse_split(config.split)
+        object.__setattr__(config, "split", ",".join(f"{name}:{share:g}" for name, share in shares.items()))
+    if config.codec not in CODECS:
+        raise SettingsError(f"codec {config.codec!r} is unknown; choose one of {', '.join(CODECS)}")
+    if config.store not in {"codes", "linear"}:
+        raise SettingsError(f"store {config.store!r} is unknown; choose codes or linear")
+
+
+def plain_values(config: Any) -> dict[str, Any]:
+    """Return the settings as plain values, for JSON; a response curve out of a file by its content."""
+    values = asdict(config)
+    if config.crf != "auto":
+        values["crf"] = response_curve(config.crf).name
+    values["output_crf"] = ",".join(curve.name for curve in output_curves(config.output_crf)) or "same"
+    return values
+
+
+def settings_sha256(config: Any, values: dict[str, Any]) -> str:
+    """Return a hash of a dataclass of settings; those at their default do not count, so that new ones may join."""
+    defaults = {field.name: field.default for field in fields(config)}
+    chosen = {name: value for name, value in values.items() if value != defaults[name]}
+    return hashlib.sha256(json.dumps([SCHEMA, type(config).__name__, chosen], sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,30 @@
+"""Training data without end: photographs shaken on the device that trains.
+
+::
+
+    photographs -> PhotoSet (uint8, on the device) ──────────────────────────┐
+    (seed, sample number) -> draw_shot (worker processes, numbers only) -> shake_crops -> develop -> Batch
+
+Trajectories, layers and light are those of ``blursynth shake``. Needs torch, NumPy and Pillow only.
+"""
+
+from .batch import Batch
+from .packing import load_pack, pack_photos
+from .photos import PhotoSet, photo_set, read_set
+from .rendering import Crops, shake_crops
+from .shots import Shot, draw_shot
+from .stream import photo_batches
+
+__all__ = [
+    "Batch",
+    "Crops",
+    "PhotoSet",
+    "Shot",
+    "draw_shot",
+    "load_pack",
+    "pack_photos",
+    "photo_batches",
+    "photo_set",
+    "read_set",
+    "shake_crops",
+]

@@ -1,0 +1,126 @@
+"""Rendering shots: blurry crops in linear light, many at once, on any device."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .masks import masks
+from .photos import PhotoSet
+from .poses import row_poses
+from .sampling import darkest, mean_of_views
+from .shots import Shot
+
+__all__ = ["Crops", "Renderer", "shake_crops"]
+
+_MAX_SHOTS = {"cpu": 1, "cuda": 16}  # of one size of work
+_MAX_VIEWS = {"cpu": 1 << 16, "cuda": 1 << 23}  # pixels of poses at once: what lies between them needs 300 bytes each
+
+Renderer = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, int], Tensor]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Crops:
+    """What the shots saw.
+
+    Parameters
+    ----------
+    blurry_linear
+        (N, h, w, 3) float32 linear light.
+    saturation
+        (N, h, w, 3) float32 in [0, 1]: the share of the exposure for which a pixel saw light at the clipping code.
+    sharp
+        (N, h, w, 3) uint8: the same part of the photograph, unchanged.
+    """
+
+    blurry_linear: Tensor
+    saturation: Tensor
+    sharp: Tensor
+
+
+def shake_crops(photos: PhotoSet, shots: Sequence[Shot], patch: int, *, renderer: Renderer = mean_of_views) -> Crops:
+    """Render shots of photographs, on the photographs' device.
+
+    As `blursynth.shake.rendering.shaken` would render the same trajectories, layers and places, within one 8-bit code.
+
+    Parameters
+    ----------
+    photos
+        The photographs.
+    shots
+        N of them, placed so that the crop and what its light comes from lie inside their photographs.
+    patch
+        Side of the crops in px.
+    renderer
+        `mean_of_views`, or what torch.compile makes of it.
+
+    Notes
+    -----
+    Nothing waits for the device. On the CPU the result is the same whatever shots are rendered together.
+    """
+    device = photos.device
+    blurry = torch.empty(len(shots), patch, patch, 6, dtype=torch.float32, device=device)
+    sharp = torch.empty(len(shots), patch, patch, 3, dtype=torch.uint8, device=device)
+    for chosen in _alike(shots, _MAX_SHOTS.get(device.type, 1)):
+        places = torch.tensor(chosen).to(device)
+        seen, codes = _rendered(photos, [shots[i] for i in chosen], patch, renderer)
+        blurry.index_copy_(0, places, seen)
+        sharp.index_copy_(0, places, codes)
+    return Crops(blurry[..., :3], blurry[..., 3:].clamp(0, 1), sharp)
+
+
+def _alike(shots: Sequence[Shot], most: int) -> Iterator[list[int]]:
+    """Group shots with equally many layers and about as many poses."""
+    order = sorted(range(len(shots)), key=lambda i: (len(shots[i].cut.depths), shots[i].num_poses))
+    group: list[int] = []
+    for i in order:
+        if group and (len(group) == most or len(shots[i].cut.depths) != len(shots[group[0]].cut.depths)):
+            yield group
+            group = []
+        group.append(i)
+    if group:
+        yield group
+
+
+def _rendered(photos: PhotoSet, shots: list[Shot], patch: int, renderer: Renderer) -> tuple[Tensor, Tensor]:
+    """Return light and saturation, (N, patch, patch, 6) float32, and the sharp codes, (N, patch, patch, 3) uint8."""
+    device = photos.device
+    reach, most_poses = max(shot.reach_px for shot in shots), max(shot.num_poses for shot in shots)
+    values = np.array([_numbers(shot) for shot in shots], np.float64).T
+    tops, lefts, heights, widths, focal, readout, num_poses = _sent(torch.from_numpy(values), device)
+    tracks = _sent(torch.from_numpy(np.stack([shot.track for shot in shots])), device)
+    sides = torch.maximum(heights, widths)
+    around = torch.arange(-reach, patch + reach, dtype=torch.float64, device=device)
+    all_rows, all_columns = tops[:, None] + around, lefts[:, None] + around
+    rows, columns = (places[:, reach : reach + patch] for places in (all_rows, all_columns))
+
+    codes = photos.cut_out([shot.photo for shot in shots], all_rows, all_columns)
+    light = photos.linear(codes)
+    alphas = masks([shot.cut for shot in shots], all_rows, all_columns, heights, sides)
+    starts = readout[:, None] * ((rows + 0.5) / heights[:, None] - 0.5)
+    poses, weights = row_poses(tracks, starts, num_poses.long(), most_poses)
+    y = (rows - (heights[:, None] - 1) / 2) / focal[:, None]
+    x = ((columns - (widths[:, None] - 1) / 2) / focal[:, None]).float()
+    depths = _sent(torch.tensor([shot.cut.depths for shot in shots], dtype=torch.float64).T, device)
+    coefficients = torch.stack([poses.coefficients(y, focal, depth) for depth in depths])
+    shares = weights.float().transpose(1, 2).contiguous()
+
+    limits = darkest(light)
+    step = max(1, _MAX_VIEWS.get(device.type, 1 << 16) // (len(shots) * patch * patch))
+    total = torch.zeros(len(shots), patch, patch, 6, dtype=torch.float32, device=device)
+    for first in range(0, most_poses, step):
+        part = slice(first, first + step)
+        total += renderer(light, limits, alphas, coefficients[:, :, part], shares[:, part], x, reach)
+    inside = slice(reach, reach + patch)
+    return total, codes[:, inside, inside]
+
+
+def _numbers(shot: Shot) -> tuple[float, ...]:
+    return (shot.top, shot.left, *shot.size, shot.focal_px, shot.readout_fraction, shot.num_poses)
+
+
+def _sent(values: Tensor, device: torch.device) -> Tensor:
+    """Send to the device without waiting for what it does."""
+    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values
