@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from blursynth.averaging import ExactEncoder, convert_frame, linear_mean, mean_codes
 from blursynth.decoding import Frame
-from blursynth.interpolate import Gap, sub_frames_for
+from blursynth.interpolate import Gap, Interpolator, Motion, sub_frames_for
 from blursynth.rendition import Draw, Rendition
 from blursynth.video import VideoInfo
 from blursynth.windows import Sample, Window, samples
@@ -87,6 +87,8 @@ class Synthesizer:
         (width, height) of upright pairs. They are resized in linear light, by area.
     sub_frames
         Moments between two frames; None puts in as many as their motion needs.
+    interpolator
+        What finds the motion between two frames.
     keeps_light
         Whether pairs carry the light that they were made from.
     """
@@ -99,6 +101,7 @@ class Synthesizer:
         capacity: int,
         resize: tuple[int, int] | None = None,
         sub_frames: SubFrames = 0,
+        interpolator: Interpolator = Gap,
         keeps_light: bool = False,
     ) -> None:
         self._info = info
@@ -106,13 +109,14 @@ class Synthesizer:
         self._curve = rendition.curve
         self._resize = resize
         self._sub_frames = sub_frames
+        self._interpolator = interpolator
         self._keeps_light = keeps_light
         self._times = info.frame_times()
         self._siting = info.colour.siting()
         self._matrix = info.colour.coefficients()
         self._linear = self._curve.linear_of_codes(info.colour.peak)
         self._encoders: dict[int, ExactEncoder] = {}
-        self._gaps: dict[tuple[int, int], Gap] = {}
+        self._gaps: dict[tuple[int, int], Motion] = {}
         self._lights: dict[int, NDArray[np.float32]] = {}
         self._ring: list[NDArray[Any]] = []
         self._capacity = capacity
@@ -181,9 +185,9 @@ class Synthesizer:
             return self._sub_frames
         return sub_frames_for(self._gap(frame, following).speed_px)
 
-    def _gap(self, frame: int, following: int) -> Gap:
+    def _gap(self, frame: int, following: int) -> Motion:
         if (frame, following) not in self._gaps:
-            gap = Gap(self.luma(frame), self.luma(following), peak=self._info.colour.peak)
+            gap = self._interpolator(self.luma(frame), self.luma(following), peak=self._info.colour.peak)
             self._gaps[frame, following] = gap
         return self._gaps[frame, following]
 

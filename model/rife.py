@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from blursynth.errors import CheckpointError, DeviceError, SettingsError
 from blursynth.files import check_regular_file, printable
-from blursynth.interpolate import Gap
+from blursynth.interpolate import Gap, check_numbers
 
 from .device import choose_device, memory_errors
 
@@ -46,7 +46,6 @@ _REDUCTIONS = (8, 4, 2, 1)  # each stage works on frames that are smaller by thi
 _STRIDE = 4  # and its convolutions at a quarter of that
 _FAST_PX = (48, 96)  # motion from which full size, then half size, loses its way: measured on clips of 240 to 1000 fps
 _BELIEF_OF_CHANCE, _BELIEF_WITHOUT_DOUBT = 0.3, 0.98  # mean over the frame, measured likewise
-_LARGEST_WEIGHT = 1e30  # well inside float32
 _DISPLAY_GAMMA = 2.2
 _REMEDY = "use fewer --jobs, or interpolate without rife"
 
@@ -248,8 +247,7 @@ class RifeGap(Gap):
     def __init__(self, rife: Rife, luma_before: Array, luma_after: Array, *, peak: int = 255) -> None:
         super().__init__(luma_before, luma_after, peak=peak)
         self._rife = rife
-        belief = float(np.maximum(self._belief_before, self._belief_after).mean(dtype=np.float64))
-        self._is_for_network = _BELIEF_OF_CHANCE <= belief < _BELIEF_WITHOUT_DOUBT
+        self._is_for_network = _BELIEF_OF_CHANCE <= self.belief < _BELIEF_WITHOUT_DOUBT
 
     def add(
         self,
@@ -308,13 +306,7 @@ class RifeGap(Gap):
 def _check(before: Array, after: Array, fractions: Sequence[float], weights: Sequence[float]) -> None:
     if before.shape[2] < 3:
         raise SettingsError(f"light of {before.shape[2]} channels: RIFE needs RGB, three or more")
-    if len(fractions) != len(weights):
-        raise SettingsError(f"{len(fractions)} fractions, {len(weights)} weights: must be as many")
-    for fraction, weight in zip(fractions, weights, strict=True):
-        if not 0 < fraction < 1:
-            raise SettingsError(f"fraction {fraction}: must be between 0 and 1")
-        if not abs(weight) <= _LARGEST_WEIGHT:
-            raise SettingsError(f"weight {weight}: must be a finite number")
+    check_numbers(fractions, weights)
     if not (np.isfinite(before).all() and np.isfinite(after).all()):
         raise SettingsError("light that is not finite: one such pixel would spoil all around it")
 

@@ -41,6 +41,13 @@ __all__ = ["command"]
     help="Sub-frames between frames; many times slower.",
 )
 @light_options
+@click.option(
+    "--interpolate-with",
+    default="dis",
+    show_default=True,
+    type=click.Choice(["dis", "rife"]),
+    help="Optical flow, or RIFE where flow has doubts (see docs/interpolation.md).",
+)
 @click.option("--measure/--no-measure", default=True, show_default=True, help="Motion, ghosts, sharpness, cuts.")
 @click.option("--min-motion", type=float, metavar="PX", help="Leave out windows that move less (95th percentile).")
 @click.option("--max-ghost", type=float, metavar="CODES", help="Leave out windows with more ghosting.")
@@ -90,8 +97,16 @@ def command(
     config = MakeConfig(**settings)
     if config.sub_frames() != 0:
         screen.note("sub-frames are interpolated: expect some seconds for each blurry image")
-    engine = Engine(jobs, backend, scheduler)
-    summary = make_dataset(paths, output, config, overwrite=overwrite, engine=engine, part=part, progress=screen)
+    summary = make_dataset(
+        paths,
+        output,
+        config,
+        overwrite=overwrite,
+        engine=Engine(jobs, backend, scheduler),
+        part=part,
+        interpolator=_interpolator(config.interpolate_with),
+        progress=screen,
+    )
     for clip in summary.clips:
         for note in clip.notes:
             screen.note(f"{clip.path}: {note}")
@@ -106,3 +121,11 @@ def command(
     click.echo(json.dumps(asdict(summary), default=str) if as_json else str(output))
     if lost := [clip for clip in summary.clips if not clip.is_whole]:
         raise PartialError(f"{len(lost)} of {len(summary.clips)} clip(s) gave less than they should: {lost[0].path}")
+
+
+def _interpolator(name: str) -> Any:
+    if name == "dis":
+        return None
+    from blursynth.model.rife import Rife  # noqa: PLC0415  # torch takes seconds
+
+    return Rife.load("cpu")  # the same bytes with any engine

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from blursynth.errors import SettingsError
 from blursynth.interpolate.warping import blend, compare, project
 
-__all__ = ["Gap", "Interpolator", "Motion", "sub_frames_for"]
+__all__ = ["Gap", "Interpolator", "Motion", "check_numbers", "sub_frames_for"]
 
 Array = NDArray[Any]
 
@@ -117,7 +117,15 @@ class Gap:
         self._belief_before, self._belief_after = np.empty(size, np.float32), np.empty(size, np.float32)
         compare(self._forward, self._backward, self._belief_before)
         compare(self._backward, self._forward, self._belief_after)
-        self._trust = _trust(self._belief_before, self._belief_after)
+        self._trust = _trust(self.belief)
+
+    @property
+    def belief(self) -> float:
+        """How far the flows of both directions agree, the mean over the frame, 0 to 1.
+
+        The better one counts: what leaves the frame, or is covered, is known from one of them only.
+        """
+        return float(np.maximum(self._belief_before, self._belief_after).mean(dtype=np.float64))
 
     @property
     def speed_px(self) -> float:
@@ -162,7 +170,7 @@ class Gap:
             If shapes, types or numbers do not fit.
         """
         self._check(before, after, total)
-        _check_numbers(fractions, weights)
+        check_numbers(fractions, weights)
         size = (*self._forward.shape[:2], 3)
         from_before, from_after = np.empty(size, np.float32), np.empty(size, np.float32)
         for fraction, weight in zip(fractions, weights, strict=True):
@@ -190,7 +198,8 @@ class Gap:
             raise SettingsError(f"light of {[frame.shape[2] for frame in frames]} channels: must be the same number")
 
 
-def _check_numbers(fractions: Sequence[float], weights: Sequence[float]) -> None:
+def check_numbers(fractions: Sequence[float], weights: Sequence[float]) -> None:
+    """Refuse fractions and weights that do not pair or are out of range, with a SettingsError."""
     if len(fractions) != len(weights):
         raise SettingsError(f"{len(fractions)} fractions, {len(weights)} weights: must be as many")
     for fraction, weight in zip(fractions, weights, strict=True):
@@ -227,9 +236,8 @@ def _half_size_flow(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDAr
     return np.asarray((pairs[:, ::2] + pairs[:, 1::2]) * np.float32(1 / 8), np.float32)  # the mean of four, halved
 
 
-def _trust(belief_before: NDArray[np.float32], belief_after: NDArray[np.float32]) -> float:
+def _trust(belief: float) -> float:
     """Return the share of the sub-frames, from 0 to 1, that is not better cross-faded."""
-    # The greater of both: what leaves the frame, or is covered, is known from one of them only. One number for the
-    # whole frame: where flow fails in places, light moved along a rough guess was nearer to true blur than two ghosts.
-    belief = float(np.maximum(belief_before, belief_after).mean(dtype=np.float64))
+    # One number for the whole frame: where flow fails in places, light that was moved along a rough guess was nearer to
+    # true blur than two ghosts.
     return min(max((belief - _BELIEF_OF_CHANCE) / (_BELIEF_OF_MOTION - _BELIEF_OF_CHANCE), 0.0), 1.0)

@@ -1,11 +1,13 @@
 """Clips into a folder of shards: resumable, and the same bytes every time, with one worker or many."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from blursynth.engine import Engine
 from blursynth.errors import RefusedError, SettingsError, VideoError
 from blursynth.files import printable, sha256_of
+from blursynth.interpolate import Interpolator
 from blursynth.make.folder import open_folder, share_of
 from blursynth.make.plan import ClipPlan, plan_clip
 from blursynth.make.settings import MakeConfig
@@ -26,6 +28,7 @@ def make_dataset(
     overwrite: bool = False,
     engine: Engine | None = None,
     part: str | None = None,
+    interpolator: Interpolator | None = None,
     progress: Progress = SILENT,
 ) -> MakeSummary:
     """Turn clips into shards of blurry and sharp pairs.
@@ -46,6 +49,9 @@ def make_dataset(
     part
         ``K/N`` to make the K-th of N shares of the clips, dealt out by name; N such runs may share the folder.
 
+    interpolator
+        What makes sub-frames where the settings name another way than ``dis``, for example `blursynth.model.rife.Rife`.
+
     Raises
     ------
     SettingsError
@@ -58,6 +64,8 @@ def make_dataset(
     config, engine = config or MakeConfig(), engine or Engine()
     if not videos:
         raise SettingsError("no videos given")
+    if (config.interpolate_with != "dis") != (interpolator is not None):
+        raise SettingsError(f"interpolate with {config.interpolate_with}: the interpolator does not fit")
     videos, share = share_of(videos, part)
     if not videos:
         progress.note(f"part {part} has no clips")
@@ -67,7 +75,11 @@ def make_dataset(
         if not any(isinstance(plan, ClipPlan) for plan in planned):
             raise VideoError(_first_error(planned))
         folder.discard_others()  # not before it is sure that something takes their place
-        plans = [plan for plan in planned if isinstance(plan, ClipPlan)]
+        plans = [
+            replace(plan, interpolator=interpolator or plan.interpolator)
+            for plan in planned
+            if isinstance(plan, ClipPlan)
+        ]
         results = make_clips(plans, folder, engine, progress)
         clips = [plan if isinstance(plan, ClipSummary) else sum_up(plan, folder, results) for plan in planned]
     if all(clip.error for clip in clips):

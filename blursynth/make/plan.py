@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from blursynth.crf import curve_of_transfer, response_curve
 from blursynth.errors import VideoError
 from blursynth.files import printable
+from blursynth.interpolate import Gap, Interpolator
 from blursynth.make.settings import MakeConfig
 from blursynth.radiometry import NoiseLevel
 from blursynth.recordings import assign_splits, parse_split, recording_of
@@ -33,7 +34,7 @@ class ClipPlan:
     """What a clip will become: pairs of (height, width) ``size``, dealt out to shards.
 
     ``crf`` is the name or file of its response curve, ``recording`` and ``split`` say where it belongs. ``level`` is
-    the noise of its frames, None where it is not needed.
+    the noise of its frames, None where it is not needed, and ``interpolator`` makes its sub-frames.
     """
 
     info: VideoInfo
@@ -45,6 +46,7 @@ class ClipPlan:
     recording: str
     split: str
     level: NoiseLevel | None = None
+    interpolator: Interpolator = Gap
 
     @property
     def num_windows(self) -> int:

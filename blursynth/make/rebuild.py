@@ -135,6 +135,8 @@ def _from_clip(shard: Shard, settings: dict[str, Any], number: int, clip: Path) 
     sha256 = _check_source(shard, clip, VideoError)
     # The curve is in the shard itself; its file may be gone.
     config = _config(shard, MakeConfig, {**settings, "crf": "linear", "output_crf": "same"})
+    if config.interpolate_with != "dis":
+        raise SettingsError(f"{printable(shard.path)}: sub-frames of {config.interpolate_with} are not made again yet")
     plan = plan_clip(info, sha256, config)
     windows = {window.number: window for part in plan.parts for window in part.windows}
     if number not in windows:

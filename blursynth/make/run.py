@@ -105,6 +105,7 @@ class ClipRun:
             capacity=self._capacity,
             resize=plan.config.resize,
             sub_frames=sub_frames,
+            interpolator=plan.interpolator,
             keeps_light=plan.config.store == "linear",
         )
         self._meter: Meter | None = None

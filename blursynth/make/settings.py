@@ -12,8 +12,9 @@ from blursynth.radiometry import LightChain
 from blursynth.shards import Codec
 from blursynth.windows import ExposureRule, WindowRule
 
-__all__ = ["MakeConfig"]
+__all__ = ["INTERPOLATORS", "MakeConfig"]
 
+INTERPOLATORS = ("dis", "rife")
 _MAX_SUB_FRAMES = 64
 _MAX_ANGLE = 3600
 
@@ -42,6 +43,8 @@ class MakeConfig:
         What a sensor does to the light of the blurry image, see `blursynth.radiometry.LightChain`.
     interpolate
         Sub-frames between two frames: ``off``, a number, or ``auto`` for as many as their motion needs.
+    interpolate_with
+        What makes the sub-frames: ``dis``, by optical flow, or ``rife``, a network that must be handed over.
     store
         ``linear`` keeps the light of blurry images too, so that training can draw all of the above anew.
     measure
@@ -71,6 +74,7 @@ class MakeConfig:
     noise: str = "off"
     jpeg: str = "off"
     interpolate: str = "off"
+    interpolate_with: str = "dis"
     store: Store = "codes"
     measure: bool = True
     min_motion: float | None = None
@@ -87,11 +91,17 @@ class MakeConfig:
         object.__setattr__(self, "window", str(WindowRule.parse(self.window, self.stride)))
         self.exposure_rule()
         normalise(self)
-        self.sub_frames()
+        self._check_interpolation()
         self.true_frame_rate()
         self._check_thresholds()
         if self.resize is not None and min(self.resize) < 16:
             raise SettingsError(f"resize {self.resize[0]}x{self.resize[1]}: 16 pixels a side at least")
+
+    def _check_interpolation(self) -> None:
+        if self.interpolate_with not in INTERPOLATORS:
+            raise SettingsError(f"interpolate with {self.interpolate_with!r}: choose {' or '.join(INTERPOLATORS)}")
+        if self.sub_frames() == 0 and self.interpolate_with != "dis":
+            raise SettingsError(f"interpolate with {self.interpolate_with}: needs --interpolate auto or a number")
 
     def _check_thresholds(self) -> None:
         for name in ("min_motion", "max_ghost", "min_sharpness"):

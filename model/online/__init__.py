@@ -13,12 +13,13 @@ from .packing import load_pack, pack_photos
 from .photos import PhotoSet, photo_set, read_set
 from .rendering import Crops, shake_crops
 from .shots import Shot, draw_shot
-from .stream import photo_batches
+from .stream import SampleRule, photo_batches
 
 __all__ = [
     "Batch",
     "Crops",
     "PhotoSet",
+    "SampleRule",
     "Shot",
     "draw_shot",
     "load_pack",

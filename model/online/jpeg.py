@@ -51,9 +51,10 @@ def through_jpeg(codes: Tensor, qualities: list[int], phases: list[tuple[int, in
     The same shape.
     """
     num, height, width = codes.shape[:3]
+    spare = 15 if phases else 0
     phases = phases or [(0, 0)] * num
     rows, columns = (_sent(torch.tensor([phase[axis] for phase in phases]), codes.device)[:, None] for axis in (0, 1))
-    whole = _shifted(codes, rows, columns)
+    whole = _shifted(codes, rows, columns, spare)
     luma, blue, red = _to_ycc(whole.permute(0, 3, 1, 2).double())
     tables = _sent(torch.stack([quantisation_tables(quality) for quality in qualities]), codes.device)
     luma = _requantised(luma[:, None], tables[:, :1])[:, 0]
@@ -68,11 +69,10 @@ def _sent(values: Tensor, device: torch.device) -> Tensor:
     return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values
 
 
-def _shifted(codes: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+def _shifted(codes: Tensor, rows: Tensor, columns: Tensor, spare: int) -> Tensor:
     """Put each picture so many rows and columns into a frame of whole blocks; its border pixels fill the rest."""
     num, height, width = codes.shape[:3]
-    is_shifted = 15 if rows.numel() else 0
-    full = [16 * math.ceil((side + is_shifted) / 16) for side in (height, width)]
+    full = [16 * math.ceil((side + spare) / 16) for side in (height, width)]
     up, along = (torch.arange(side, device=codes.device) for side in full)
     each = torch.arange(num, device=codes.device)[:, None, None]
     y, x = (up - rows).clamp(0, height - 1), (along - columns).clamp(0, width - 1)

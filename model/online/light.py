@@ -14,9 +14,10 @@ from torch.nn import functional as F
 from blursynth.errors import SettingsError
 from blursynth.radiometry import Light
 from blursynth.radiometry.mosaic import CAMERA_OF_SRGB, SRGB_OF_CAMERA
-from blursynth.rendition import Draw, Rendition
+from blursynth.rendition import Rendition
 
 from .jpeg import through_jpeg
+from .rendering import Crops
 
 __all__ = ["Darkroom", "with_noise"]
 
@@ -69,24 +70,15 @@ class Darkroom:
         tables = np.stack([curve.from_linear(light) for curve in curves])
         return cls(rendition, torch.from_numpy(rounded).to(device), torch.from_numpy(tables).to(device))
 
-    def develop(
-        self,
-        blurry_linear: Tensor,
-        saturation: Tensor,
-        sharp: Tensor,
-        draws: Sequence[Draw],
-        phases: list[tuple[int, int]],
-    ) -> tuple[Tensor, Tensor]:
+    def develop(self, crops: Crops, keys: Sequence[int], phases: list[tuple[int, int]]) -> tuple[Tensor, Tensor]:
         """Turn light into what a camera would have stored.
 
         Parameters
         ----------
-        blurry_linear, saturation
-            (N, H, W, 3) float32, see `Crops`.
-        sharp
-            (N, H, W, 3) uint8 codes of the photographs' curve.
-        draws
-            What was drawn for each.
+        crops
+            N of them.
+        keys
+            What `Rendition.draw` draws from, for each.
         phases
             Places in the blocks of JPEG, see `through_jpeg`.
 
@@ -94,19 +86,20 @@ class Darkroom:
         -------
         Blurry and sharp, (N, H, W, 3) uint8 codes.
         """
+        draws = [self.rendition.draw(key, 1.0) for key in keys]
         lights = [draw.light for draw in draws]
         chain = self.rendition.chain
+        exposed = crops.blurry_linear.clamp(0, 1)
         if chain.needs_saturation:
-            alphas = _numbers([light.highlights for light in lights], saturation.device)
-            blurry_linear = blurry_linear + alphas * saturation
-        exposed = blurry_linear.clamp(0, 1)
+            alphas = _numbers([light.highlights for light in lights], exposed.device)
+            exposed = (crops.blurry_linear + alphas * crops.saturation).clamp(0, 1)
         if chain.noise != "off":
             exposed = torch.where(exposed < 1, with_noise(exposed, lights).clamp(0, 1), exposed)
-        curves = _sent(torch.tensor([draw.curve % len(self.tables) for draw in draws]), sharp.device)
+        curves = _sent(torch.tensor([draw.curve % len(self.tables) for draw in draws]), exposed.device)
         codes = self._encoded(exposed, curves)
         if chain.jpeg != "off":
             codes = through_jpeg(codes, [light.jpeg for light in lights], phases)
-        return codes, self._recoded(sharp, curves)
+        return codes, self._recoded(crops.sharp, curves)
 
     def _encoded(self, linear: Tensor, curves: Tensor) -> Tensor:
         """Count the thresholds that are not above the light."""

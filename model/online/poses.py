@@ -155,9 +155,7 @@ def _rotation_matrices(vectors: Tensor) -> Tensor:
 def _rotation_vectors(matrices: Tensor) -> Tensor:
     """Turn rotation matrices (..., 3, 3) into vectors; good for angles below 3."""
     m = matrices
-    skew = torch.stack(
-        [m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0], m[..., 1, 0] - m[..., 0, 1]], dim=-1
-    )
+    skew = torch.stack([m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0], m[..., 1, 0] - m[..., 0, 1]], dim=-1)
     sine = (skew**2).sum(dim=-1).sqrt() / 2
     trace = m[..., 0, 0] + m[..., 1, 1] + m[..., 2, 2]
     is_small = sine < 1e-6

@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 
 from blursynth.errors import SettingsError
-from blursynth.rendition import Draw
 from blursynth.shake import ShakeRule, Trajectory, draw_trajectory, homographies
 from blursynth.shake.camera import rotation_matrices, warp
 from blursynth.shake.rule import generator
@@ -51,8 +50,8 @@ class Shot:
         No light of the crop comes from farther outside of it.
     cut
         The layers.
-    light
-        What the sensor does; None where nothing was asked for.
+    key
+        The sample's, from which its light is drawn.
     jpeg_phase
         (rows, columns) from the crop to the corner of the JPEG blocks before it, 0 to 15 each.
     """
@@ -67,7 +66,7 @@ class Shot:
     num_poses: int
     reach_px: int
     cut: Cut
-    light: Draw | None = None
+    key: int = 0
     jpeg_phase: tuple[int, int] = (0, 0)
 
 

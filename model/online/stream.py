@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from blursynth.errors import SettingsError
 from blursynth.files import release_inherited_locks
-from blursynth.rendition import Draw, Rendition
+from blursynth.rendition import Rendition
 from blursynth.shake import ShakeRule
 from blursynth.shake.rule import generator
 from blursynth.windows import pair_key
@@ -44,8 +44,6 @@ class SampleRule:
     ----------
     rule
         The shake.
-    rendition
-        Response curves and light chain.
     still
         Share of samples whose camera rests, 0 to 1, so that a network learns to leave sharp pictures alone.
     patch
@@ -60,7 +58,6 @@ class SampleRule:
     """
 
     rule: ShakeRule
-    rendition: Rendition
     still: float
     patch: int
     seed: int
@@ -89,8 +86,7 @@ class _Shots:
         is_still = bool(rng.random() < self.rule.still)
         phase = tuple(int(_JPEG_BLOCK * rng.random()) for _ in range(2))
         shot = draw_shot(self.rule.rule, key, self.sizes[photo], self.rule.patch, is_still=is_still)
-        light = self.rule.rendition.draw(key, 1.0)
-        return replace(shot, photo=photo, light=light, jpeg_phase=(phase[0], phase[1]))
+        return replace(shot, photo=photo, key=key, jpeg_phase=(phase[0], phase[1]))
 
 
 class _ShotStream(IterableDataset[list[Shot]]):
@@ -110,6 +106,7 @@ class _ShotStream(IterableDataset[list[Shot]]):
 def photo_batches(
     photos: PhotoSet,
     samples: SampleRule,
+    rendition: Rendition,
     *,
     batch: int,
     steps: range,
@@ -124,6 +121,8 @@ def photo_batches(
         On the device that is to render, and on which the batches will be.
     samples
         What samples are drawn from.
+    rendition
+        Response curves and light chain.
     batch
         Crops in a batch.
     steps
@@ -143,7 +142,7 @@ def photo_batches(
     for name, size in zip(photos.names, photos.sizes, strict=True):
         if min(size) < samples.patch + 16:
             raise SettingsError(f"{name}: {size[1]}x{size[0]} px are too few for crops of {samples.patch} px")
-    darkroom = Darkroom.build(samples.rendition, photos.device)
+    darkroom = Darkroom.build(rendition, photos.device)
     stream = _ShotStream(_Shots(samples, photos.sizes, tuple(accumulate(photos.weights))), batch=batch, steps=steps)
     loader = DataLoader(
         stream,
@@ -166,9 +165,8 @@ def _developed(
     for step, shots in drawn:
         with torch.no_grad():
             crops = shake_crops(photos, shots, patch, renderer=renderer)
-            draws: list[Draw] = [shot.light for shot in shots if shot.light is not None]
-            phases = [shot.jpeg_phase for shot in shots]
-            blurry, sharp = darkroom.develop(crops.blurry_linear, crops.saturation, crops.sharp, draws, phases)
+            keys, phases = [shot.key for shot in shots], [shot.jpeg_phase for shot in shots]
+            blurry, sharp = darkroom.develop(crops, keys, phases)
         yield Batch(blurry.permute(0, 3, 1, 2), sharp.permute(0, 3, 1, 2), step * len(shots))
 
 
