@@ -7,14 +7,45 @@ from typing import Any
 
 import click
 
-from blursynth.cli.options import JSON, OVERWRITE, SizeType, engine_options, light_options, talk_options
+from blursynth.cli.options import (
+    ENGINE_NAMES,
+    JSON,
+    LIGHT_NAMES,
+    OVERWRITE,
+    SectionedCommand,
+    SizeType,
+    engine_options,
+    light_options,
+    talk_options,
+)
 from blursynth.cli.screen import Screen
 from blursynth.errors import PartialError
 
 __all__ = ["command"]
 
 
-@click.command("make")
+@click.command(
+    "make",
+    cls=SectionedCommand,
+    sections={
+        "Which frames": (
+            "window",
+            "stride",
+            "exposure",
+            "shutter_angle",
+            "output_fps",
+            "source_fps",
+            "interpolate",
+            "interpolate_with",
+            "measure",
+            "min_motion",
+            "max_ghost",
+            "min_sharpness",
+        ),
+        "Light": LIGHT_NAMES,
+        "Who works": ENGINE_NAMES,
+    },
+)
 @click.argument("clips", nargs=-1)
 @click.option("--video", "videos", multiple=True, metavar="CLIP", help="A clip, folder or glob; repeatable.")
 @click.option("-o", "--output", default="shards", show_default=True, type=click.Path(path_type=Path), help="Folder.")
@@ -23,7 +54,12 @@ __all__ = ["command"]
 )
 @click.option("--stride", type=click.IntRange(min=1), help="Frames from window to window.  [default: they touch]")
 @click.option("--exposure", metavar="TIME", help="Exposure instead of a number of frames: 1/30s, 20ms.")
-@click.option("--shutter-angle", type=float, metavar="DEGREES", help="The same, of the time --output-fps leaves.")
+@click.option(
+    "--shutter-angle",
+    type=float,
+    metavar="DEGREES",
+    help="The same, of the time from blur to blur; needs --output-fps.",
+)
 @click.option("--output-fps", metavar="RATE", help="Blurry images a second.  [default: exposures touch]")
 @click.option("--source-fps", metavar="RATE", help="True frame rate of a clip whose time stamps lie.")
 @click.option(

@@ -1,7 +1,7 @@
 """Options that several commands share, each defined once, and the types of option values."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -10,8 +10,11 @@ from blursynth.cli.screen import Screen
 from blursynth.files import printable
 
 __all__ = [
+    "ENGINE_NAMES",
     "JSON",
+    "LIGHT_NAMES",
     "OVERWRITE",
+    "SectionedCommand",
     "SizeType",
     "device_option",
     "engine_options",
@@ -45,6 +48,28 @@ def talk_options(command: Command) -> Command:
         help="Show details; twice, tracebacks too.",
     )  # fmt: skip
     return quiet(verbose(command))
+
+
+class SectionedCommand(click.Command):
+    """A command whose many options are shown in sections: titles to the names of their parameters."""
+
+    def __init__(self, *args: Any, sections: Mapping[str, Sequence[str]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._sections = sections
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write each section, then what belongs to none."""
+        options = [option for option in self.get_params(ctx) if isinstance(option, click.Option)]
+        shown = {option.name: record for option in options if (record := option.get_help_record(ctx))}
+        for title, names in self._sections.items():
+            with formatter.section(title):
+                formatter.write_dl([shown.pop(name) for name in names if name in shown])
+        with formatter.section("Options"):
+            formatter.write_dl(list(shown.values()))
+
+
+LIGHT_NAMES = ("crf", "output_crf", "highlights", "noise", "jpeg", "store")
+ENGINE_NAMES = ("jobs", "backend", "scheduler", "part")
 
 
 def engine_options(command: Command) -> Command:

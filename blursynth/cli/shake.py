@@ -7,14 +7,43 @@ from typing import Any
 
 import click
 
-from blursynth.cli.options import JSON, OVERWRITE, SizeType, engine_options, light_options, talk_options
+from blursynth.cli.options import (
+    ENGINE_NAMES,
+    JSON,
+    LIGHT_NAMES,
+    OVERWRITE,
+    SectionedCommand,
+    SizeType,
+    engine_options,
+    light_options,
+    talk_options,
+)
 from blursynth.cli.screen import Screen
 from blursynth.errors import PartialError
 
 __all__ = ["command"]
 
 
-@click.command("shake")
+@click.command(
+    "shake",
+    cls=SectionedCommand,
+    sections={
+        "Shake": (
+            "per_photo",
+            "still",
+            "size",
+            "blur_px",
+            "trajectory",
+            "exposure_seconds",
+            "readout",
+            "layers",
+            "gyro",
+            "focal_px",
+        ),
+        "Light": LIGHT_NAMES,
+        "Who works": ENGINE_NAMES,
+    },
+)
 @click.argument("photos", nargs=-1, required=True)
 @click.option("-o", "--output", default="shards", show_default=True, type=click.Path(path_type=Path), help="Folder.")
 @click.option("--recursive", is_flag=True, help="Look into folders inside folders.")

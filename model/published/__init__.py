@@ -7,6 +7,7 @@ from pathlib import Path
 
 from blursynth.model.checkpoint import load_checkpoint, restore_network
 from blursynth.model.networks import Network
+
 from .deepdeblur import CentredMSCNN, deepdeblur_network
 from .reading import is_torch_file, read_state
 
@@ -37,7 +38,7 @@ def load_published(path: Path, *, rgb_range: float = 255.0) -> Network:
         If the file holds anything but tensors and plain values (code in it is never run), if it is damaged or too
         large, or its weights are not finite or not those of such a network; the message names the file.
     SettingsError
-        If ``rgb_range`` is not a positive number.
+        If ``rgb_range`` is not from 1 to 65535.
     """
     return deepdeblur_network(path, read_state(path), rgb_range)
 

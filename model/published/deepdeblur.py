@@ -14,7 +14,6 @@ from torch import Tensor
 
 from blursynth.errors import CheckpointError, SettingsError
 from blursynth.files import printable
-
 from blursynth.model.mscnn import MSCNN, MSCNNConfig
 from blursynth.model.pyramid import check_images
 
@@ -92,10 +91,10 @@ def deepdeblur_network(path: Path, state: Mapping[str, Tensor], rgb_range: float
     CheckpointError
         If names or shapes are not those of such a network.
     SettingsError
-        If ``rgb_range`` is not a positive number.
+        If ``rgb_range`` is not from 1 to 65535.
     """
-    if not (math.isfinite(rgb_range) and rgb_range > 0):
-        raise SettingsError(f"rgb_range is {rgb_range}: it must be a positive number, such as 255 or 1")
+    if not 1 <= rgb_range <= 65535:
+        raise SettingsError(f"rgb_range is {rgb_range}: it must be from 1 to 65535")
     config = _config(path, state)
     network = _empty_network(path, config)
     shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}

@@ -78,9 +78,9 @@ def _check_size(path: Path) -> None:
 
 def _load(path: Path) -> object:
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), path.open("rb") as file:  # of a name, PyTorch would look at the ending
             warnings.simplefilter("ignore")  # about PyTorch's own old storages
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(file, map_location="cpu", weights_only=True)
     except MemoryError:
         raise
     except pickle.UnpicklingError as error:
