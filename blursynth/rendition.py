@@ -79,12 +79,11 @@ class Rendition:
             return (fine >> 8).astype(np.uint8)
         return render(self.curve.from_fine(fine), saturation, self._output(draw), draw.light)
 
-    def sharp(self, codes: NDArray[np.uint8], draw: Draw) -> NDArray[np.uint8]:
-        """Encode the sharp frame, (H, W, 3) uint8 codes of the clip's curve, for the same camera."""
+    def sharp(self, fine: NDArray[np.uint16], draw: Draw) -> NDArray[np.uint8]:
+        """Encode the light of the sharp frame, (H, W, 3) uint16 fine codes of the clip's curve, for the same camera."""
         if draw.curve < 0:
-            return codes
-        table = self._output(draw).from_linear(self.curve.linear_of_codes())
-        return table[codes]
+            return (fine >> 8).astype(np.uint8)
+        return self._output(draw).from_linear(self.curve.from_fine(fine))
 
     def _output(self, draw: Draw) -> ResponseCurve:
         return self.outputs[draw.curve] if draw.curve >= 0 else self.curve

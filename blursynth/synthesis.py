@@ -1,8 +1,8 @@
 """The mean of one window of frames in linear light: one pair of a blurry and a sharp image."""
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
@@ -28,8 +28,8 @@ SubFrames = int | None  # moments put between two frames; None: as many as their
 class Pair:
     """A blurry image and the sharp frame from the middle of its exposure.
 
-    ``blurry`` and ``sharp`` are (H, W, 3) uint8 display codes, made with ``draw``. ``fine`` (uint16 fine codes) and
-    ``saturation`` (uint8), both (H, W, 3), are the light they were made from, None where it was never needed.
+    ``blurry`` and ``sharp`` are (H, W, 3) uint8 display codes, made with ``draw``, and ``light`` what they were made of:
+    ``blurry_linear`` and ``sharp_linear`` (uint16 fine codes) and ``saturation`` (uint8), empty where it is not kept.
     ``sub_frames`` counts the interpolated moments and ``effective_frames`` is 1 / sum(w_i^2) of the weights of the
     frames: how much averaging has reduced noise.
     """
@@ -38,18 +38,14 @@ class Pair:
     blurry: NDArray[np.uint8]
     sharp: NDArray[np.uint8]
     draw: Draw
-    fine: NDArray[np.uint16] | None = None
-    saturation: NDArray[np.uint8] | None = None
+    light: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     sub_frames: int = 0
     effective_frames: float = 1.0
 
     @property
     def images(self) -> dict[str, NDArray[Any]]:
         """Its images by the names that they have in a shard."""
-        images: dict[str, NDArray[Any]] = {"blurry": self.blurry, "sharp": self.sharp}
-        if self.fine is not None and self.saturation is not None:
-            images |= {"blurry_linear": self.fine, "saturation": self.saturation}
-        return images
+        return {"blurry": self.blurry, "sharp": self.sharp, **self.light}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -160,15 +156,17 @@ class Synthesizer:
         exposure = self._exposure(taken, np.ones_like(weights) if is_even else weights)
         if self._resize is not None:
             exposure = self._resized(exposure, self._resize)
-        fine = self._upright(self._curve.to_fine(exposure.light))
-        saturation = self._upright(np.rint(exposure.saturation * 255).astype(np.uint8))
+        light = {
+            "blurry_linear": self._upright(self._curve.to_fine(exposure.light)),
+            "saturation": self._upright(np.rint(exposure.saturation * 255).astype(np.uint8)),
+            "sharp_linear": self._upright(self._sharp(centre)),
+        }
         return Pair(
             window,
-            self._rendition.blurry(fine, saturation, draw),
-            self._rendition.sharp(self._upright(self._sharp(centre)), draw),
+            self._rendition.blurry(light["blurry_linear"], light["saturation"], draw),
+            self._rendition.sharp(light["sharp_linear"], draw),
             draw,
-            fine if self._keeps_light else None,
-            saturation if self._keeps_light else None,
+            light if self._keeps_light else {},
             num_between,
             effective,
         )
@@ -272,14 +270,14 @@ class Synthesizer:
         saturation = cv2.resize(exposure.saturation, coded_size, interpolation=cv2.INTER_AREA)
         return _Exposure(np.clip(light.astype(np.float64), 0, 1), np.clip(saturation.astype(np.float32), 0, 1))
 
-    def _sharp(self, frame: int) -> NDArray[np.uint8]:
+    def _sharp(self, frame: int) -> NDArray[np.uint16]:
+        """Return the light of a frame as fine codes."""
         if self._resize is not None:
-            light = self._resized(self._mean([frame], np.ones(1)), self._resize).light
-            return self._curve.from_linear(light)
+            return self._curve.to_fine(self._resized(self._mean([frame], np.ones(1)), self._resize).light)
         luma, cb, cr = (ring[frame % self._capacity] for ring in self._ring)
         codes = np.empty((*luma.shape, 3), luma.dtype)
         convert_frame(luma, cb, cr, self._siting, self._matrix, codes)
-        return self._encoder(1).code8[codes]
+        return self._curve.to_fine(self._linear)[codes]
 
     def _upright(self, codes: NDArray[Any]) -> NDArray[Any]:
         return np.ascontiguousarray(np.rot90(codes, self._info.rotation)) if self._info.rotation else codes

@@ -77,7 +77,12 @@ class VideoInfo:
 
     def frame_times(self) -> NDArray[np.float64]:
         """Return when frames were taken: (T,) float64, ``pts`` without the jitter of rounding."""
-        return frame_times(self.pts, float(1 / (self.frame_rate * self.time_base)))
+        return frame_times(self.pts, self.step)
+
+    @property
+    def step(self) -> float:
+        """Time between frames by the frame rate, in units of ``time_base``."""
+        return float(1 / (self.frame_rate * self.time_base))
 
     @property
     def median_step(self) -> int:

@@ -38,6 +38,7 @@ __all__ = [
 ]
 
 _MAX_LENGTH = 1023
+_MAX_REPEATS = 8  # frames that may show one picture
 _MAX_SECONDS = 3600
 _NEGLIGIBLE = 1e-9  # of an exposure; rounding
 _GAP_STEPS = 1.5  # a longer step than this many usual ones is a gap, and no window of counted frames crosses it
@@ -53,8 +54,8 @@ class Window:
     ``number`` counts the windows of a clip from 0, in the plan: it stays the same whatever happens to other windows.
     ``sharp`` is the frame in the middle of the exposure, for an odd number of frames the one in their middle.
     ``exposure_ticks`` is the length of the exposure in units of the clip's time base; None means the plain mean.
-    ``before`` and ``after`` count the frames (0 or 1) next to the window that belong to the same unbroken stretch:
-    sub-frames and cells at its ends look at them.
+    ``before`` and ``after`` count the frames next to the window, in the same unbroken stretch, that cells and sub-frames
+    at its ends look at: one of each for counted frames, more for exposures, since frames may repeat.
     """
 
     number: int
@@ -158,7 +159,9 @@ class ExposureRule:
             raise SettingsError(f"exposure {text!r}: write a time such as 1/30s, 0.02 or 20ms") from error
 
 
-def plan_windows(pts: NDArray[np.int64], rule: WindowRule, *, seed: int = 0, source: str = "") -> list[Window]:
+def plan_windows(
+    pts: NDArray[np.int64], rule: WindowRule, *, seed: int = 0, source: str = "", usual_step: float | None = None
+) -> list[Window]:
     """Lay windows over a clip; none crosses a gap in the times.
 
     Parameters
@@ -170,12 +173,15 @@ def plan_windows(pts: NDArray[np.int64], rule: WindowRule, *, seed: int = 0, sou
     seed, source
         Together with the number of the window they alone decide the length that is drawn for it.
 
+    usual_step
+        Ticks between frames by the clip's frame rate, if known.
+
     Returns
     -------
     Windows in order of time; empty if none fits.
     """
     windows: list[Window] = []
-    for start, stop in _runs(pts):
+    for start, stop in _runs(pts, usual_step=usual_step):
         first = start
         while True:
             number = len(windows)
@@ -215,8 +221,6 @@ def plan_exposures(clip_times: NDArray[np.float64], rule: ExposureRule, time_bas
         opens, centre = edges[0], -1
         while True:
             centre = max(centre + 1, int(np.searchsorted(times, opens + ticks / 2 - slack)))
-            if centre < times.size and centre > 0 and opens + ticks / 2 - times[centre - 1] < slack:
-                centre -= 1
             if centre >= times.size or times[centre] + ticks / 2 > edges[-1] + slack:
                 break
             first = int(np.searchsorted(edges, times[centre] - ticks / 2 + slack, side="right")) - 1
@@ -232,7 +236,7 @@ def _exposed(number: int, run: tuple[int, int], span: tuple[int, int], centre: i
     length = last - first + 1
     if length > _MAX_LENGTH:
         raise SettingsError(f"an exposure would hold {length} frames; {_MAX_LENGTH} at most: choose a shorter one")
-    before, after = int(first > run[0]), int(last + 1 < run[1])
+    before, after = min(_MAX_REPEATS, first - run[0]), min(_MAX_REPEATS, run[1] - last - 1)
     return Window(number, first, length, centre, ticks, before, after)
 
 
@@ -251,12 +255,12 @@ def frame_times(pts: NDArray[np.int64], usual_step: float | None = None) -> NDAr
     (T,) float64; where a stretch without gaps is even but for the rounding to ticks, it is even.
     """
     times = pts.astype(np.float64)
-    for start, stop in _runs(pts):
+    for start, stop in _runs(pts, usual_step=usual_step):
         told = times[start:stop]
         count = np.arange(stop - start)
         for step in (usual_step, (told[-1] - told[0]) / max(1, count[-1])):
             off = told - count * (step or 0)
-            if step and np.ptp(off) <= 2:
+            if step and np.ptp(off) <= 1 + _NEGLIGIBLE:  # what rounding does
                 times[start:stop] = count * step + (off.min() + off.max()) / 2
                 break
     return times
@@ -294,7 +298,8 @@ def samples(
         held_times = np.array(frames, np.float64)  # frames are counted, whatever their times
         middle, exposure = float(window.centre), float(window.length)
     else:
-        frames = [frame for frame in held if frame == held[0] or frame not in repeats]
+        repeated = set(repeats)
+        frames = [frame for frame in held if frame == held[0] or frame not in repeated]
         held_times = times[frames]
         middle = float(held_times[np.searchsorted(frames, window.centre, side="right") - 1])
         exposure = window.exposure_ticks
@@ -323,19 +328,22 @@ def _moments(
     return moments
 
 
-def gaps(pts: NDArray[np.int64]) -> list[int]:
+def gaps(pts: NDArray[np.int64], usual_step: float | None = None) -> list[int]:
     """Return the frames before which time jumps so far that no window of counted frames may cross."""
-    return [start for start, _ in _runs(pts)][1:]
+    return [start for start, _ in _runs(pts, usual_step=usual_step)][1:]
 
 
-def _runs(pts: NDArray[Any], gap_steps: float = _GAP_STEPS) -> Sequence[tuple[int, int]]:
+def _runs(
+    pts: NDArray[Any], gap_steps: float = _GAP_STEPS, *, usual_step: float | None = None
+) -> Sequence[tuple[int, int]]:
     """Split the frames where time jumps; half-open ranges."""
     if pts.size == 0:
         return []
     steps = np.diff(pts)
     usual = float(np.median(steps)) if steps.size else 0.0
-    # Time stamps are rounded to whole ticks, which may be as long as the usual step.
-    breaks = np.flatnonzero(steps > max(gap_steps * usual, usual + 1)) + 1
+    # Time stamps are rounded to whole ticks, which may be as long as the usual step, unless that is a whole number.
+    jitter = 0.5 if usual_step and abs(usual_step - round(usual_step)) < _NEGLIGIBLE else 1.0
+    breaks = np.flatnonzero(steps > max(gap_steps * usual, usual + jitter)) + 1
     edges = [0, *breaks.tolist(), int(pts.size)]
     return list(itertools.pairwise(edges))
 

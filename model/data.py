@@ -185,12 +185,9 @@ class _Crops:
             return
         rendition, effective_frames = light
         draw = rendition.draw(key, float(effective_frames[row]))
-        fine, saturation = np.empty(out.shape[1:], np.uint16), np.empty(out.shape[1:], np.uint8)
-        shard.read_image("blurry_linear", row, y, x, fine)
-        shard.read_image("saturation", row, y, x, saturation)
-        shard.read_image("sharp", row, y, x, out[1])
-        out[0] = rendition.blurry(fine, saturation, draw)
-        out[1] = rendition.sharp(out[1], draw)
+        stored = shard.read_light(row, y, x, (out.shape[1], out.shape[2]))
+        out[0] = rendition.blurry(stored["blurry_linear"], stored["saturation"], draw)
+        out[1] = rendition.sharp(stored["sharp_linear"], draw)
 
     def size(self, pair: int) -> tuple[int, int]:
         entry = self._pairs.entries[self._pairs.shard_of[pair]]

@@ -32,8 +32,9 @@ def test_stored_light_is_drawn_anew_for_every_sample(lit: Path) -> None:
     with Shard(next(lit.glob("*.h5"))) as shard:
         rendition = rendition_of_shard(shard.attributes)
         stored = {shard.pair(index)[0].tobytes() for index in range(len(shard))}
-        fine, saturation = shard.light(0)
-        anew = [rendition.blurry(fine, saturation, rendition.draw(key, 3.0)).tobytes() for key in range(3)]
+        light = shard.light(0)
+        images = light["blurry_linear"], light["saturation"]
+        anew = [rendition.blurry(*images, rendition.draw(key, 3.0)).tobytes() for key in range(3)]
     assert len({*stored, *anew}) == len(stored) + 3
     fresh, as_stored = (
         torch.cat([batch.blurry for batch in drawn(lit, is_fresh=is_fresh)]) for is_fresh in (True, False)
@@ -41,6 +42,14 @@ def test_stored_light_is_drawn_anew_for_every_sample(lit: Path) -> None:
     assert not any(torch.equal(a, b) for a, b in zip(fresh, as_stored, strict=True))
     difference = (fresh.float() - as_stored.float()).abs().mean(dim=(1, 2, 3))
     assert difference.max() < 25  # the same scene under another draw
+
+
+def test_drawn_anew_both_images_of_a_still_scene_are_the_same(make_clip: ClipMaker, tmp_path: Path) -> None:
+    still = moving_texture(9, 48, 64, speed=0)
+    config = MakeConfig(window="3", store="linear", output_crf="srgb,linear,bt709")
+    make_dataset([make_clip(frames=still, pixel_format="bgr0")], tmp_path / "out", config)
+    for batch in drawn(tmp_path / "out", is_fresh=True):
+        assert torch.equal(batch.blurry, batch.sharp)
 
 
 def test_fresh_draws_depend_on_the_number_of_the_sample_alone(lit: Path) -> None:

@@ -53,17 +53,18 @@ def test_rendering_stored_light_with_the_recorded_draw_gives_the_stored_picture(
         rendition = rendition_of_shard(linear.attributes)
         outputs = set()
         for index, row in enumerate(linear.rows()):
-            fine, saturation = linear.light(index)
+            stored = linear.light(index)
             names = ("highlights", "shot_noise", "read_noise", "bayer", "red_gain", "blue_gain", "iso", "jpeg")
             light = Light(key=int(row["noise_key"]), **{name: row[name].item() for name in names})
             draw = Draw(light, int(row["output_crf"]))
             assert draw == rendition.draw(int(row["rng_key"]), float(row["effective_frames"]))
             outputs.add(draw.curve)
             blurry, sharp = linear.pair(index)
-            assert np.array_equal(rendition.blurry(fine, saturation, draw), blurry)
+            assert np.array_equal(rendition.blurry(stored["blurry_linear"], stored["saturation"], draw), blurry)
+            assert np.array_equal(rendition.sharp(stored["sharp_linear"], draw), sharp)
             assert np.array_equal(blurry, codes.pair(index)[0])  # keeping the light changes nothing
             assert np.array_equal(sharp, codes.pair(index)[1])
-            assert saturation[:10, :20].min() == 255
+            assert stored["saturation"][:10, :20].min() == 255
         assert outputs == {0, 1}
 
 
@@ -75,9 +76,10 @@ def test_stored_light_without_options_holds_the_plain_pictures_in_its_high_bytes
     make_dataset([clip], tmp_path / "plain", MakeConfig(window="5"))
     with only_shard(tmp_path / "linear") as linear, only_shard(tmp_path / "plain") as plain:
         for index in range(len(plain)):
-            fine, _ = linear.light(index)
+            stored = linear.light(index)
             blurry, sharp = plain.pair(index)
-            assert np.array_equal(fine >> 8, blurry)
+            assert np.array_equal(stored["blurry_linear"] >> 8, blurry)
+            assert np.array_equal(stored["sharp_linear"] >> 8, sharp)
             assert np.array_equal(linear.pair(index)[0], blurry)
             assert np.array_equal(linear.pair(index)[1], sharp)
 
@@ -93,7 +95,7 @@ def test_stored_light_is_the_linear_mean_to_a_fraction_of_a_code(
     curve = response_curve("gamma:2.2")
     expected = curve.linear_of_codes()[frames].mean(0)
     with only_shard(tmp_path / "out") as shard:
-        light = curve.from_fine(shard.light(0)[0]).astype(np.float64)
+        light = curve.from_fine(shard.light(0)["blurry_linear"]).astype(np.float64)
     assert np.abs(light ** (1 / 2.2) - expected ** (1 / 2.2)).max() * 255 < 1 / 128
 
 

@@ -15,12 +15,14 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from skimage.transform import pyramid_gaussian
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from blursynth.errors import CheckpointError, SettingsError
 from blursynth.model import Deblurrer
 from blursynth.model.checkpoint import Checkpoint, save_checkpoint
 from blursynth.model.mscnn import MSCNN, MSCNNConfig
-from blursynth.model.published import CentredMSCNN, load_any, load_published, reading
+from blursynth.model.published import CentredMSCNN, NAFNet, load_any, load_published, reading
+from blursynth.model.published.nafnet import NAFNetConfig
 
 State = dict[str, Tensor]
 
@@ -122,7 +124,9 @@ def test_photographs_come_out_as_the_ports_do(tmp_path: Path) -> None:
     image = random_image(64, 48)
     state = port_state(3)
     path = saved(tmp_path / "a.pt", {"G": state})
-    restored = Deblurrer(load_published(path), device=torch.device("cpu"))(image)
+    network = load_published(path)
+    assert isinstance(network, CentredMSCNN)
+    restored = Deblurrer(network, device=torch.device("cpu"))(image)
     expected = port_forward(state, port_pyramid(image.astype(np.float32), 3), 255)[0][0].permute(1, 2, 0)
     codes = expected.clamp(0, 255).round().numpy()
     assert np.abs(restored.astype(int) - codes).max() <= 1  # a value half-way between two codes may round either way
@@ -140,6 +144,126 @@ def test_its_pyramid_is_that_of_scikit_image(height: int, width: int) -> None:
         torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=0)
     with pytest.raises(ValueError, match="multiples of 4"):
         network.pyramid(images[:, :, :-2])
+
+
+ENCODER, MIDDLE, DECODER = (1, 2), 1, (2, 0)  # blocks, of the decoder in the file's order: the coarsest first
+
+
+def nafnet_block(name: str, c: int) -> dict[str, tuple[int, ...]]:
+    shapes = {"conv1": (2 * c, c, 1, 1), "conv2": (2 * c, 1, 3, 3), "conv4": (2 * c, c, 1, 1)}
+    shapes |= dict.fromkeys(("conv3", "conv5", "sca.1"), (c, c, 1, 1))
+    named: dict[str, tuple[int, ...]] = dict.fromkeys(("beta", "gamma"), (1, c, 1, 1))
+    for part, shape in shapes.items():
+        named |= {f"{part}.weight": shape, f"{part}.bias": shape[:1]}
+    named |= {f"{norm}.{kind}": (c,) for norm in ("norm1", "norm2") for kind in ("weight", "bias")}
+    return {f"{name}.{part}": shape for part, shape in named.items()}
+
+
+def nafnet_state(width: int = 4) -> State:
+    """Random weights under NAFNet's names."""
+    shapes: dict[str, tuple[int, ...]] = {"intro.weight": (width, 3, 3, 3), "intro.bias": (width,)}
+    stages = [(f"encoders.{level}", width << level, count) for level, count in enumerate(ENCODER)]
+    stages.append(("middle_blks", width << len(ENCODER), MIDDLE))
+    for step, count in enumerate(DECODER):
+        channels = width << (len(DECODER) - 1 - step)
+        stages.append((f"decoders.{step}", channels, count))
+        shapes[f"ups.{step}.0.weight"] = (4 * channels, 2 * channels, 1, 1)
+    for level in range(len(ENCODER)):
+        channels = width << level
+        shapes |= {f"downs.{level}.weight": (2 * channels, channels, 2, 2), f"downs.{level}.bias": (2 * channels,)}
+    for name, channels, count in stages:
+        for block in range(count):
+            shapes |= nafnet_block(f"{name}.{block}", channels)
+    shapes |= {"ending.weight": (3, width, 3, 3), "ending.bias": (3,)}
+    generator = torch.Generator().manual_seed(0)
+    return {
+        name: torch.randn(shape, generator=generator) * max(1, torch.Size(shape[1:]).numel()) ** -0.5
+        for name, shape in shapes.items()
+    }
+
+
+def nafnet_forward(state: State, blurry: Tensor) -> Tensor:
+    """NAFNet, written out from its paper."""
+
+    def convolve(x: Tensor, name: str, padding: int = 0, stride: int = 1, groups: int = 1) -> Tensor:
+        return F.conv2d(x, state[f"{name}.weight"], state.get(f"{name}.bias"), stride, padding, groups=groups)
+
+    def normalise(x: Tensor, name: str) -> Tensor:
+        mean = x.mean(1, keepdim=True)
+        unit = (x - mean) / ((x - mean).square().mean(1, keepdim=True) + 1e-6).sqrt()
+        return unit * state[f"{name}.weight"].view(1, -1, 1, 1) + state[f"{name}.bias"].view(1, -1, 1, 1)
+
+    def gate(x: Tensor) -> Tensor:
+        half = x.shape[1] // 2
+        return x[:, :half] * x[:, half:]
+
+    def blocks(x: Tensor, name: str, count: int) -> Tensor:
+        for block in (f"{name}.{i}" for i in range(count)):
+            hidden = convolve(normalise(x, f"{block}.norm1"), f"{block}.conv1")
+            hidden = gate(convolve(hidden, f"{block}.conv2", padding=1, groups=hidden.shape[1]))
+            hidden = hidden * convolve(F.adaptive_avg_pool2d(hidden, 1), f"{block}.sca.1")
+            x = x + state[f"{block}.beta"] * convolve(hidden, f"{block}.conv3")
+            hidden = gate(convolve(normalise(x, f"{block}.norm2"), f"{block}.conv4"))
+            x = x + state[f"{block}.gamma"] * convolve(hidden, f"{block}.conv5")
+        return x
+
+    x = convolve(blurry, "intro", padding=1)
+    skips = []
+    for level, count in enumerate(ENCODER):
+        x = blocks(x, f"encoders.{level}", count)
+        skips.append(x)
+        x = convolve(x, f"downs.{level}", stride=2)
+    x = blocks(x, "middle_blks", MIDDLE)
+    for step, count in enumerate(DECODER):
+        x = F.pixel_shuffle(convolve(x, f"ups.{step}.0"), 2) + skips[-1 - step]
+        x = blocks(x, f"decoders.{step}", count)
+    return blurry + convolve(x, "ending", padding=1)
+
+
+@torch.inference_mode()
+def test_it_computes_what_nafnet_computes(tmp_path: Path) -> None:
+    state = nafnet_state()
+    network = load_published(saved(tmp_path / "a.pth", {"params": state}))
+    assert isinstance(network, NAFNet)
+    assert network.size_multiple == 4
+    blurry = torch.from_numpy(random_image(24, 16)).permute(2, 0, 1)[None] / 255
+    (restored,) = network(blurry)
+    expected = nafnet_forward(state, blurry)
+    assert (expected - blurry).std() > 0.1
+    torch.testing.assert_close(restored, expected, atol=1e-5, rtol=1e-5)
+    with pytest.raises(ValueError, match="multiples of 4"):
+        network(blurry[:, :, :-2])
+
+
+def test_the_published_nafnet_of_width_32_has_its_size() -> None:
+    with torch.device("meta"):
+        network = NAFNet(NAFNetConfig(32, (1, 1, 1, 28), 1, (1, 1, 1, 1)))
+    assert sum(parameter.numel() for parameter in network.parameters()) == pytest.approx(17.11e6, abs=5e3)
+    with FlopCounterMode(display=False) as counter:
+        network(torch.empty(1, 3, 256, 256, device="meta"))
+    assert int(counter.get_total_flops()) / 2e9 == pytest.approx(15.96, abs=0.005)  # billions of multiplications
+    assert network.size_multiple == 16
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"ups.0.0.weight": None}, "ups.0.0.weight is missing"),
+        ({"middle_blks.0.beta": None}, "middle_blks.0.beta is missing"),
+        ({"encoders.1.1.sca.1.weight": torch.zeros(8, 8)}, "expected (8, 8, 1, 1)"),
+        ({"zoom": torch.zeros(2)}, "zoom is (2,), which this network does not have"),
+        ({"intro.weight": torch.tensor(1.0)}, "weights are missing"),
+        ({"intro.weight": torch.zeros(0, 3, 3, 3)}, "weights are missing"),
+        ({"encoders.0.99999.beta": torch.zeros(1)}, "weights are missing"),
+        ({"downs.90.bias": torch.zeros(2)}, "impossible size"),
+        ({"ending.bias": torch.full((3,), torch.inf)}, "not finite"),
+    ],
+)
+def test_weights_that_do_not_fit_nafnet_are_refused(
+    tmp_path: Path, changes: dict[str, Tensor | None], why: str
+) -> None:
+    state = {name: tensor for name, tensor in (nafnet_state() | changes).items() if tensor is not None}
+    assert why in refusal(saved(tmp_path / "a.pth", state))
 
 
 def as_parallel(state: State) -> State:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,16 @@ class Meter:
         before = self._seen.get(index - 1)
         self._seen[index] = _Seen(seen, self._executor.submit(step, before.view, seen) if before else None)
 
+    def within_cuts(self, window: Window) -> Window:
+        """Return a window without the frames next to it that belong to another scene."""
+        before = 0
+        while before < window.before and not self._step(window.first - before).is_cut:
+            before += 1
+        after = 0
+        while after < window.after and not self._step(window.stop + after).is_cut:
+            after += 1
+        return replace(window, before=before, after=after)
+
     def repeats(self, window: Window) -> list[int]:
         """Return the frames of a window, or next to it, that show the picture of the frame before."""
         held = range(window.first - window.before + 1, window.stop + window.after)
@@ -78,7 +88,8 @@ def judge(measured: Worth, config: MakeConfig) -> Verdict:
         return "cut"
     if config.min_motion is not None and measured.motion_p95_px < config.min_motion:
         return "motion"
-    if config.max_ghost is not None and measured.ghost_score > config.max_ghost:
+    # With sub-frames, ghosts are what they mend.
+    if config.max_ghost is not None and config.sub_frames() == 0 and measured.ghost_score > config.max_ghost:
         return "ghost"
     if config.min_sharpness is not None and measured.sharpness < config.min_sharpness:
         return "sharpness"

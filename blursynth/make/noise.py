@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,9 +18,21 @@ _PLACES = 6
 _PAIRS_PER_PLACE = 2
 
 
-def noise_of_clip(info: VideoInfo, curve: ResponseCurve) -> NoiseLevel:
-    """Measure the noise of a frame in linear light, from what stands still between neighbouring frames."""
-    return measure_noise(_neighbours(info), curve, info.colour.peak)
+def noise_of_clip(info: VideoInfo, curve: ResponseCurve, resize: tuple[int, int] | None = None) -> NoiseLevel:
+    """Measure the noise of a frame in linear light, from what stands still between neighbouring frames.
+
+    With ``resize``, (width, height) of the upright picture, it is the noise that is left in frames of that size.
+    """
+    pairs = _neighbours(info)
+    if resize is None:
+        return measure_noise(pairs, curve, info.colour.peak)
+    linear = curve.linear_of_codes(info.colour.peak).astype(np.float32)
+    coded_size = resize[::-1] if info.rotation % 2 else resize
+
+    def reduced(codes: NDArray[Any]) -> NDArray[np.uint8]:
+        return curve.from_linear(np.asarray(cv2.resize(linear[codes], coded_size, interpolation=cv2.INTER_AREA)))
+
+    return measure_noise(((reduced(a), reduced(b)) for a, b in pairs), curve)
 
 
 def _neighbours(info: VideoInfo) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:

@@ -70,10 +70,10 @@ def plan_clip(info: VideoInfo, sha256: str, config: MakeConfig, *, stem: str | N
         windows = plan_exposures(info.frame_times(), rule, info.time_base)
         needed = f"an exposure of {float(rule.seconds):g} s does not fit; choose a shorter --exposure"
     else:
-        windows = plan_windows(info.pts, rule, seed=config.seed, source=sha256)
+        windows = plan_windows(info.pts, rule, seed=config.seed, source=sha256, usual_step=info.step)
         needed = f"a window needs {rule.shortest} in a row; choose a shorter --window"
     if not windows:
-        have = f"{info.num_frames} frames" + (" with gaps in their times" if gaps(info.pts) else "")
+        have = f"{info.num_frames} frames" + (" with gaps in their times" if gaps(info.pts, info.step) else "")
         raise VideoError(f"{printable(info.path)}: {have}, {needed}")
     _check_resize(info, config.resize)
     size = output_size(info, config.resize)

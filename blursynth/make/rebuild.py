@@ -88,7 +88,7 @@ def rebuild_pair(shard_path: Path, row: int, source: Path) -> Rebuilt:
             images = _from_clip(shard, settings, number, source)
         stored: dict[str, NDArray[Any]] = dict(zip(("blurry", "sharp"), shard.pair(row), strict=True))
         if shard.has_light:
-            stored["blurry_linear"], stored["saturation"] = shard.light(row)
+            stored |= shard.light(row)
     different = tuple(name for name, image in images.items() if not np.array_equal(image, stored[name]))
     return Rebuilt(images, different)
 
@@ -156,15 +156,17 @@ def _make(plan: ClipPlan, rendition: Rendition, window: Window) -> Pair:
         keeps_light=config.store == "linear",
     )
     with ThreadPoolExecutor(1) as executor:
-        meter = Meter(info.frame_times(), response_curve("linear"), info.colour.peak, executor)  # for repeats alone
+        meter = Meter(info.frame_times(), response_curve("linear"), info.colour.peak, executor)  # for steps alone
         for frame in decode(info, start=first):
             if frame.index >= stop:
                 break
             if frame.index >= first:
                 synthesizer.hold(frame)
                 meter.see(frame.index, frame.planes[0])
-        needs_repeats = config.measure and (config.sub_frames() != 0 or config.exposure_rule() is not None)
-        repeats = meter.repeats(window) if needs_repeats else []
+        repeats: list[int] = []
+        if config.measure and (config.sub_frames() != 0 or config.exposure_rule() is not None):
+            window = meter.within_cuts(window)
+            repeats = meter.repeats(window)
     key = pair_key(config.seed, plan.sha256, window.number)
     return synthesizer.pair(window, key, repeats)
 

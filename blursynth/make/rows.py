@@ -47,6 +47,7 @@ def row_of(plan: ClipPlan, pair: Pair, measured: Worth | None) -> dict[str, int 
             "ghost_score": measured.ghost_score,
             "sharpness": measured.sharpness,
             "num_duplicates": measured.num_duplicates,
+            "is_frozen": int(measured.is_frozen),
         }
     return row
 

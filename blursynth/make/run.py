@@ -25,6 +25,8 @@ from blursynth.windows import Window, pair_key
 
 __all__ = ["ClipRun", "Finished", "rendition_of"]
 
+_GAP_BYTES = 6  # for each pixel, of the motion between two frames
+_LIGHT_BYTES = 5 * 6 * 4  # for each pixel, of frames and sums in six channels of light
 _MEMORY_SHARE = 0.7  # of what is free may be taken by frames
 _MAX_WAITING_PAIRS = 4  # between decoding and the disk: bounds memory
 
@@ -40,7 +42,10 @@ class Finished:
 
 def _check_memory(plan: ClipPlan, capacity: int) -> None:
     info = plan.info
-    num_bytes = capacity * info.width * info.height * 3 * (1 if info.colour.depth == 8 else 2)  # 4:4:4 at most
+    sample_bytes = 1 if info.colour.depth == 8 else 2
+    num_bytes = capacity * info.width * info.height * 3 * sample_bytes  # 4:4:4 at most
+    if plan.config.sub_frames() != 0:
+        num_bytes += (capacity * _GAP_BYTES + _LIGHT_BYTES) * info.width * info.height
     free = psutil.virtual_memory().available
     if num_bytes > _MEMORY_SHARE * free:
         raise MachineError(
@@ -190,6 +195,8 @@ class ClipRun:
             self._open = _Open(part, self._begin(part), [], self._rejected[part.shard])
         if is_damaged:
             self._open.rejected["damaged"] += 1
+            if self._meter:  # behind the windows that are still being averaged
+                self._averaging.submit(self._meter.forget, self._span(window)[0])
             return
         handed_over: list[_Outcome] = []  # so that a finished pair is held by nobody once it is written
         averaged = self._averaging.submit(self._average, window, handed_over)
@@ -220,13 +227,16 @@ class ClipRun:
             self._committed.append(self._committing.submit(self._commit, self._open))
         self._open = None
 
-    def _average(self, window: Window, handed_over: list[_Outcome]) -> None:
+    def _average(self, planned: Window, handed_over: list[_Outcome]) -> None:
+        window = planned
         measured, repeats, verdict = None, [], ""
         if self._meter:
-            repeats = self._meter.repeats(window) if self._sees_neighbours else []
+            if self._sees_neighbours:
+                window = self._meter.within_cuts(window)
+                repeats = self._meter.repeats(window)
             measured = self._meter.worth(window, repeats)
             verdict = judge(measured, self._plan.config)
-            self._meter.forget(window.first)
+            self._meter.forget(self._span(planned)[0])
         if verdict:
             handed_over.append(verdict)
             return

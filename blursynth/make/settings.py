@@ -89,15 +89,24 @@ class MakeConfig:
     def __post_init__(self) -> None:
         # One way to write each value, since the text decides whether settings are the same.
         object.__setattr__(self, "window", str(WindowRule.parse(self.window, self.stride)))
-        self.exposure_rule()
+        self._normalise_times()
         normalise(self)
         self._check_interpolation()
-        self.true_frame_rate()
         self._check_thresholds()
         if self.resize is not None and min(self.resize) < 16:
             raise SettingsError(f"resize {self.resize[0]}x{self.resize[1]}: 16 pixels a side at least")
 
+    def _normalise_times(self) -> None:
+        self.exposure_rule()
+        if self.exposure is not None:
+            object.__setattr__(self, "exposure", f"{ExposureRule.parse_seconds(self.exposure)}s")
+        for name in ("output_fps", "source_fps"):
+            rate = _rate(name.replace("_", " "), getattr(self, name))
+            object.__setattr__(self, name, None if rate is None else str(rate))
+
     def _check_interpolation(self) -> None:
+        if (count := self.sub_frames()) is not None:
+            object.__setattr__(self, "interpolate", str(count) if count else "off")
         if self.interpolate_with not in INTERPOLATORS:
             raise SettingsError(f"interpolate with {self.interpolate_with!r}: choose {' or '.join(INTERPOLATORS)}")
         if self.sub_frames() == 0 and self.interpolate_with != "dis":

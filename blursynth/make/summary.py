@@ -97,7 +97,7 @@ def _notes(plan: ClipPlan, rejected: dict[str, int]) -> list[str]:
         promised = f" of {info.num_frames_from_header}" if info.num_frames_from_header else ""
         notes.append(f"cut short: {info.num_frames}{promised} frames can be read")
     rule = config.rule()
-    if (num_gaps := len(gaps(info.pts))) and isinstance(rule, WindowRule):
+    if (num_gaps := len(gaps(info.pts, info.step))) and isinstance(rule, WindowRule):
         unbroken = plan_windows(np.arange(info.num_frames), rule, seed=config.seed, source=plan.sha256)
         notes.append(f"{num_gaps} gap(s) in its times cost {len(unbroken) - plan.num_windows} windows")
     elif num_gaps:

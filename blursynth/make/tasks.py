@@ -72,7 +72,7 @@ def make_clips(plans: Sequence[ClipPlan], folder: Folder, engine: Engine, progre
 def _with_level(plan: ClipPlan) -> ClipPlan:
     if plan.config.noise != "match":
         return plan
-    return replace(plan, level=noise_of_clip(plan.info, response_curve(plan.crf)))
+    return replace(plan, level=noise_of_clip(plan.info, response_curve(plan.crf), plan.config.resize))
 
 
 def _tasks(plan: ClipPlan, parts: tuple[Part, ...], directory: Path, engine: Engine) -> list[_Task]:

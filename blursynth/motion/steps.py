@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from blursynth.errors import SettingsError
 from blursynth.motion.views import View
 
-__all__ = ["Step", "block_means", "step"]
+__all__ = ["Step", "block_means", "lengths", "step"]
 
 _MIN_FLOW_PX = 16  # OpenCV's flow crashes on less
 _FAR_PX = 0.75  # of the half-size pictures that are compared
@@ -17,7 +17,9 @@ _GAIN = 1.0  # codes
 _AROUND_PX = 9
 _CUT_BELOW = 0.58
 _SURROUNDINGS_PX = 15
-_NOISE = 1.0  # variance in codes that is not held against two pictures
+_LEAST_NOISE = 1.0  # variance in codes that is not held against two pictures
+_NOISE_SHARE = 1.7  # of the variance of their noise: two pictures of nothing else then correlate by 0.63
+_ROUGHNESS = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 _CLIPPED = 232  # limited range clips at 235
 _TEXTURE = 2.0  # variance that is needed to compare two pictures
 _REPEAT_MEAN, _REPEAT_BLOCK = 0.4, 1.5  # mean absolute differences in codes: of the frame, of its worst block
@@ -93,11 +95,20 @@ def block_means(values: NDArray[np.generic]) -> NDArray[np.float64]:
     return np.asarray(cells.mean(axis=(1, 3), dtype=np.float64))
 
 
+def lengths(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the lengths of (..., 2) float32 vectors.
+
+    OpenCV's `magnitude` rounds otherwise where memory happens to be aligned otherwise, and shards would differ.
+    """
+    x, y = vectors[..., 0], vectors[..., 1]
+    return np.asarray(np.sqrt(x * x + y * y), np.float32)
+
+
 def _is_duplicate(difference: NDArray[np.generic], flow_px: NDArray[np.float32]) -> bool:
     return (
         float(difference.mean(dtype=np.float64)) <= _REPEAT_MEAN
         and float(block_means(difference).max()) <= _REPEAT_BLOCK
-        and float(np.median(cv2.magnitude(flow_px[..., 0], flow_px[..., 1]))) <= _REPEAT_PX
+        and float(np.median(lengths(flow_px))) <= _REPEAT_PX
     )
 
 
@@ -128,7 +139,7 @@ def _without_guesses(
     median = np.median(flow, axis=(0, 1)).astype(np.float32)
     own, common = (_unexplained(first, second, one) for one in (flow, np.broadcast_to(median, flow.shape)))
     away = flow - median
-    is_guess = (cv2.magnitude(away[..., 0], away[..., 1]) > _FAR_PX) & (own > common - _GAIN)
+    is_guess = (lengths(away) > _FAR_PX) & (own > common - _GAIN)
     return np.where(is_guess[..., None], median, flow)
 
 
@@ -147,22 +158,37 @@ def _moved_back(second: NDArray[np.uint8], flow: NDArray[np.float32]) -> NDArray
 def _is_cut(first: NDArray[np.uint8], second: NDArray[np.uint8], flow: NDArray[np.float32]) -> bool:
     """Tell whether the second picture, moved back along the flow, is not the first."""
     height, width = first.shape
+    noise = max(_LEAST_NOISE, _NOISE_SHARE * min(_noise(first), _noise(second)))
     y, x = np.mgrid[:height, :width].astype(np.float32)
     x, y = x + flow[..., 0], y + flow[..., 1]
     second = _moved_back(second, flow)
     seen = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
     if not seen.any():
         return True
-    if _correlation(first, second, seen) >= _CUT_BELOW:
+    if _correlation(first, second, seen, noise) >= _CUT_BELOW:
         return False
     unclipped = seen & (np.maximum(first, second) < _CLIPPED)
-    return not unclipped.any() or _correlation(first, second, unclipped, texture=_TEXTURE) < _CUT_BELOW
+    return not unclipped.any() or _correlation(first, second, unclipped, noise, texture=_TEXTURE) < _CUT_BELOW
+
+
+def _noise(codes: NDArray[np.uint8]) -> float:
+    """Return the variance of the noise, in squared codes, from what no smooth surface has, where there is least."""
+    rough = np.abs(cv2.filter2D(codes.astype(np.float32), cv2.CV_32F, _ROUGHNESS))
+    return float(np.pi / 2 * (np.percentile(block_means(rough), 15) / 6) ** 2)
 
 
 def _correlation(
-    first: NDArray[np.uint8], second: NDArray[np.uint8], chosen: NDArray[np.bool_], *, texture: float = 0.0
+    first: NDArray[np.uint8],
+    second: NDArray[np.uint8],
+    chosen: NDArray[np.bool_],
+    noise: float,
+    *,
+    texture: float = 0.0,
 ) -> float:
-    """Return the correlation of two pictures over the chosen pixels, each against its surroundings; -1 if too flat."""
+    """Return the correlation of two pictures over the chosen pixels, each against its surroundings; -1 if too flat.
+
+    ``noise`` is the variance, in squared codes, that is not held against them.
+    """
     mask = chosen.astype(np.float32)
     window = (_SURROUNDINGS_PX, _SURROUNDINGS_PX)
     share = np.maximum(cv2.blur(mask, window), np.float32(1e-6))
@@ -171,4 +197,4 @@ def _correlation(
     variances = float((a * a).sum()) / num, float((b * b).sum()) / num
     if min(variances) < texture:
         return -1.0
-    return (float((a * b).sum()) / num + _NOISE) / float(np.sqrt((variances[0] + _NOISE) * (variances[1] + _NOISE)))
+    return (float((a * b).sum()) / num + noise) / float(np.sqrt((variances[0] + noise) * (variances[1] + noise)))

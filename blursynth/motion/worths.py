@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from blursynth.crf import ResponseCurve
 from blursynth.errors import SettingsError
 from blursynth.motion.sharpness import edge_sharpness
-from blursynth.motion.steps import Step, block_means, step
+from blursynth.motion.steps import Step, block_means, lengths, step
 from blursynth.motion.views import View
 
 __all__ = ["Worth", "worth"]
@@ -117,7 +116,7 @@ def _check(views: Sequence[View], steps: Sequence[Step], weights: NDArray[np.flo
 def _path_lengths(steps: Sequence[Step]) -> tuple[float, float, float]:
     if not steps:
         return 0.0, 0.0, 0.0
-    path = np.sum([cv2.magnitude(one.flow[..., 0], one.flow[..., 1]) for one in steps], axis=0, dtype=np.float64)
+    path = np.sum([lengths(one.flow) for one in steps], axis=0, dtype=np.float64)
     p50, p95, top = np.percentile(path, [50, 95, 99.9])
     return float(p50), float(p95), float(top)
 

@@ -129,17 +129,26 @@ class Shard:
         for name, image in zip(IMAGES, out, strict=True):
             self.read_image(name, index, y, x, image)
 
-    def light(self, index: int) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
-        """Return the light of a blurry image, (H, W, 3) uint16 fine codes, and its saturation, (H, W, 3) uint8."""
-        fine, saturation = np.empty((*self.size, 3), np.uint16), np.empty((*self.size, 3), np.uint8)
-        self.read_image("blurry_linear", index, 0, 0, fine)
-        self.read_image("saturation", index, 0, 0, saturation)
-        return fine, saturation
+    def light(self, index: int) -> dict[str, NDArray[Any]]:
+        """Return the light of a pair by name, (H, W, 3) each: `read_light` of all of it."""
+        return self.read_light(index, 0, 0, self.size)
+
+    def read_light(self, index: int, y: int, x: int, size: tuple[int, int]) -> dict[str, NDArray[Any]]:
+        """Read a rectangle of (height, width) ``size`` of the light of a pair.
+
+        Returns
+        -------
+        ``blurry_linear`` and ``sharp_linear``, uint16 fine codes, and ``saturation``, uint8: (h, w, 3) each.
+        """
+        images = {name: np.empty((*size, 3), dtype) for name, dtype in LIGHT.items()}
+        for name, image in images.items():
+            self.read_image(name, index, y, x, image)
+        return images
 
     def read_image(self, name: str, index: int, y: int, x: int, out: NDArray[Any]) -> None:
         """Read a rectangle of one image of a pair into ``out``, (h, w, 3) of the image's type.
 
-        ``name`` is ``blurry``, ``sharp`` or, with `has_light`, ``blurry_linear`` or ``saturation``.
+        ``name`` is ``blurry``, ``sharp`` or, with `has_light`, one of those in the schema's ``LIGHT``.
         """
         height, width = out.shape[:2]
         if not (0 <= index < len(self) and 0 <= y <= self.size[0] - height and 0 <= x <= self.size[1] - width):

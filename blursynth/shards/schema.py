@@ -7,12 +7,13 @@
     /pairs    (N,) compound        PAIR_DTYPE: which frames, when, for how long
     attributes                     schema, and what `ShardWriter` was given
 
-With ``--store linear`` two more, from which the blurry images can be rendered anew::
+With ``--store linear`` three more, from which both images can be rendered anew::
 
     /blurry_linear (N, H, W, 3) uint16   the mean light as fine codes: the high byte is the display code that the
                                          clip's own response curve gives, the low byte says where between the light at
                                          which that code begins and ends (`ResponseCurve.from_fine`)
     /saturation    (N, H, W, 3) uint8    the share of the exposure at the highest code; 255 is all of it
+    /sharp_linear  (N, H, W, 3) uint16   the light of the sharp frame as fine codes of the clip's own curve
 
 ``raw`` shards are contiguous and uncompressed: any HDF5 reads them, their space is reserved before a byte is written,
 and crops are read with ``os.pread`` outside HDF5's global lock. ``zstd`` shards hold (1, 128, 128, 3) chunks (less
@@ -55,6 +56,7 @@ PAIR_DTYPE = np.dtype(
         ("num_frames", "<i4"),
         ("num_sub_frames", "<i4"),  # interpolated ones among what was averaged
         ("num_duplicates", "<i4"),  # frames that repeat the one before; 0 where it was not measured
+        ("is_frozen", "<i4"),  # 1 if all frames show the same picture
         ("exposure_seconds", "<f8"),
         ("effective_frames", "<f8"),  # 1 / sum(w^2) of the frames' weights
         ("rng_key", "<u8"),  # of all that was drawn for this pair
@@ -80,7 +82,11 @@ PAIR_DTYPE = np.dtype(
 )
 _SHARD_BYTES = 128_000_000
 IMAGES: dict[str, np.dtype[Any]] = {"blurry": np.dtype("u1"), "sharp": np.dtype("u1")}
-LIGHT: dict[str, np.dtype[Any]] = {"blurry_linear": np.dtype("<u2"), "saturation": np.dtype("u1")}
+LIGHT: dict[str, np.dtype[Any]] = {
+    "blurry_linear": np.dtype("<u2"),
+    "saturation": np.dtype("u1"),
+    "sharp_linear": np.dtype("<u2"),
+}
 _TILE = 128
 ZSTD_FILTER = 32015
 

@@ -18,6 +18,7 @@ from blursynth.rendition import Rendition
 
 from .jpeg import through_jpeg
 from .rendering import Crops
+from .transfer import sent
 
 __all__ = ["Darkroom", "with_noise"]
 
@@ -66,7 +67,8 @@ class Darkroom:
         begins = np.stack([curve.code_thresholds() for curve in curves])
         rounded = begins.astype(np.float32)
         rounded = np.where(rounded < begins, np.nextafter(rounded, np.float32(np.inf)), rounded)
-        light = rendition.curve.linear_of_codes()
+        # Through fine codes, as `Rendition.sharp` does.
+        light = rendition.curve.from_fine(rendition.curve.to_fine(rendition.curve.linear_of_codes()))
         tables = np.stack([curve.from_linear(light) for curve in curves])
         return cls(rendition, torch.from_numpy(rounded).to(device), torch.from_numpy(tables).to(device))
 
@@ -95,7 +97,7 @@ class Darkroom:
             exposed = (crops.blurry_linear + alphas * crops.saturation).clamp(0, 1)
         if chain.noise != "off":
             exposed = torch.where(exposed < 1, with_noise(exposed, lights).clamp(0, 1), exposed)
-        curves = _sent(torch.tensor([draw.curve % len(self.tables) for draw in draws]), exposed.device)
+        curves = sent(torch.tensor([draw.curve % len(self.tables) for draw in draws]), exposed.device)
         codes = self._encoded(exposed, curves)
         if chain.jpeg != "off":
             codes = through_jpeg(codes, [light.jpeg for light in lights], phases)
@@ -115,13 +117,9 @@ class Darkroom:
         return self.tables[curves[:, None, None, None], codes.int()]
 
 
-def _sent(values: Tensor, device: torch.device) -> Tensor:
-    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values
-
-
 def _numbers(values: list[float], device: torch.device) -> Tensor:
     """Return (N, 1, 1, 1) float32."""
-    return _sent(torch.tensor(values, dtype=torch.float32), device)[:, None, None, None]
+    return sent(torch.tensor(values, dtype=torch.float32), device)[:, None, None, None]
 
 
 def with_noise(linear: Tensor, lights: Sequence[Light]) -> Tensor:
@@ -139,7 +137,7 @@ def with_noise(linear: Tensor, lights: Sequence[Light]) -> Tensor:
     (N, H, W, 3) float32, not clipped.
     """
     device = linear.device
-    sites = _sent(torch.tensor([_RED_SITES[light.bayer] for light in lights]), device)
+    sites = sent(torch.tensor([_RED_SITES[light.bayer] for light in lights]), device)
     y, x = (torch.arange(side, device=device) for side in linear.shape[1:3])
     in_red_row = ((y + sites[:, :1]) % 2 == 0)[:, :, None]
     in_red_column = ((x + sites[:, 1:]) % 2 == 0)[:, None, :]

@@ -77,7 +77,7 @@ def pack_photos(paths: Sequence[Path], out: Path, *, max_bytes: int = MAX_BYTES,
     """
     if not paths:
         raise SettingsError("no photographs were given to pack")
-    names = [path.name for path in paths]
+    names = [printable(path.name) for path in paths]
     files = [_read(path) for path in paths]
     pack, side = _joined(names, files, None), None
     if len(pack) > max_bytes:
@@ -110,7 +110,7 @@ def _encoded(picture: Image.Image, side: int) -> bytes:
         width, height = (max(1, round(length * side / longest)) for length in picture.size)
         picture = picture.resize((width, height), Image.Resampling.BICUBIC)
     file = io.BytesIO()
-    picture.save(file, "JPEG", quality=_QUALITY, subsampling="4:4:4", optimize=True)
+    picture.save(file, "JPEG", quality=_QUALITY, subsampling="4:4:4")
     return file.getvalue()
 
 

@@ -17,11 +17,13 @@ from blursynth.crf import ResponseCurve, response_curve
 from blursynth.errors import PhotoError, SettingsError
 from blursynth.files import check_regular_file, printable
 
+from .transfer import sent
+
 __all__ = ["PHOTO_SUFFIXES", "PhotoSet", "detail", "photo_set", "read_pixels", "read_set"]
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff")
 _MODES = {"RGB", "L", "RGBA", "RGBX", "P", "1", "LA"}
-_MAX_PIXELS = 200_000_000
+_MAX_PIXELS = 150_000_000
 _MIN_SIDE = 48
 _BLOCK = 32
 _BUSY_CODES = 6.0  # the mean gradient from which a block counts as full of detail
@@ -99,9 +101,7 @@ class PhotoSet:
         -------
         (N, H, W, 3) uint8.
         """
-        wanted = torch.tensor(photos)
-        if self.device.type == "cuda":
-            wanted = wanted.pin_memory().to(self.device, non_blocking=True)
+        wanted = sent(torch.tensor(photos), self.device)
         heights, widths = self.heights[wanted][:, None], self.widths[wanted][:, None]
         zero = torch.zeros_like(heights)
         row, column = rows.long().clamp(zero, heights - 1), columns.long().clamp(zero, widths - 1)
@@ -170,7 +170,7 @@ def read_set(paths: Sequence[Path], curve: ResponseCurve | None = None) -> Photo
     PhotoError
         If one cannot be used.
     """
-    return photo_set(((path.name, _read_file(path)) for path in paths), curve)
+    return photo_set(((printable(path.name), _read_file(path)) for path in paths), curve)
 
 
 def _read_file(path: Path) -> NDArray[np.uint8]:

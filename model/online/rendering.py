@@ -1,5 +1,6 @@
 """Rendering shots: blurry crops in linear light, many at once, on any device."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -7,16 +8,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .kernel import is_available, mean_by_kernel
 from .masks import masks
 from .photos import PhotoSet
 from .poses import row_poses
 from .sampling import darkest, mean_of_views
 from .shots import Shot
+from .transfer import sent
 
 __all__ = ["Crops", "Renderer", "shake_crops"]
 
-_MAX_SHOTS = {"cpu": 1, "cuda": 16}  # of one size of work
-_MAX_VIEWS = {"cpu": 1 << 16, "cuda": 1 << 23}  # pixels of poses at once: what lies between them needs 300 bytes each
+_MAX_SHOTS = {"cpu": 1, "cuda": 16}  # rendered together
+_MAX_VIEWS = {"cpu": 1 << 14, "cuda": 1 << 23}  # pixels of poses at once; without torch.compile each takes 300 bytes
 
 Renderer = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, int], Tensor]
 
@@ -40,7 +43,7 @@ class Crops:
     sharp: Tensor
 
 
-def shake_crops(photos: PhotoSet, shots: Sequence[Shot], patch: int, *, renderer: Renderer = mean_of_views) -> Crops:
+def shake_crops(photos: PhotoSet, shots: Sequence[Shot], patch: int, *, renderer: Renderer | None = None) -> Crops:
     """Render shots of photographs, on the photographs' device.
 
     As `blursynth.shake.rendering.shaken` would render the same trajectories, layers and places, within one 8-bit code.
@@ -54,7 +57,8 @@ def shake_crops(photos: PhotoSet, shots: Sequence[Shot], patch: int, *, renderer
     patch
         Side of the crops in px.
     renderer
-        `mean_of_views`, or what torch.compile makes of it.
+        `mean_of_views`, or what torch.compile makes of it; if not given, the compiled kernel of `blursynth shake`
+        on the CPU where numba is installed, else `mean_of_views`.
 
     Notes
     -----
@@ -63,7 +67,7 @@ def shake_crops(photos: PhotoSet, shots: Sequence[Shot], patch: int, *, renderer
     device = photos.device
     blurry = torch.empty(len(shots), patch, patch, 6, dtype=torch.float32, device=device)
     sharp = torch.empty(len(shots), patch, patch, 3, dtype=torch.uint8, device=device)
-    for chosen in _alike(shots, _MAX_SHOTS.get(device.type, 1)):
+    for chosen in _alike(shots, _limit(_MAX_SHOTS, device)):
         places = torch.tensor(chosen).to(device)
         seen, codes = _rendered(photos, [shots[i] for i in chosen], patch, renderer)
         blurry.index_copy_(0, places, seen)
@@ -84,13 +88,13 @@ def _alike(shots: Sequence[Shot], most: int) -> Iterator[list[int]]:
         yield group
 
 
-def _rendered(photos: PhotoSet, shots: list[Shot], patch: int, renderer: Renderer) -> tuple[Tensor, Tensor]:
+def _rendered(photos: PhotoSet, shots: list[Shot], patch: int, renderer: Renderer | None) -> tuple[Tensor, Tensor]:
     """Return light and saturation, (N, patch, patch, 6) float32, and the sharp codes, (N, patch, patch, 3) uint8."""
     device = photos.device
-    reach, most_poses = max(shot.reach_px for shot in shots), max(shot.num_poses for shot in shots)
+    reach = max(shot.reach_px for shot in shots)
     values = np.array([_numbers(shot) for shot in shots], np.float64).T
-    tops, lefts, heights, widths, focal, readout, num_poses = _sent(torch.from_numpy(values), device)
-    tracks = _sent(torch.from_numpy(np.stack([shot.track for shot in shots])), device)
+    tops, lefts, heights, widths, focal, readout, num_poses = sent(torch.from_numpy(values), device)
+    tracks = sent(torch.from_numpy(np.stack([shot.track for shot in shots])), device)
     sides = torch.maximum(heights, widths)
     around = torch.arange(-reach, patch + reach, dtype=torch.float64, device=device)
     all_rows, all_columns = tops[:, None] + around, lefts[:, None] + around
@@ -100,27 +104,36 @@ def _rendered(photos: PhotoSet, shots: list[Shot], patch: int, renderer: Rendere
     light = photos.linear(codes)
     alphas = masks([shot.cut for shot in shots], all_rows, all_columns, heights, sides)
     starts = readout[:, None] * ((rows + 0.5) / heights[:, None] - 0.5)
+    by_kernel = renderer is None and device.type == "cpu" and is_available()
+    step = 1 if by_kernel else _poses_at_once(device, patch)
+    most_poses = step * math.ceil(max(shot.num_poses for shot in shots) / step)
     poses, weights = row_poses(tracks, starts, num_poses.long(), most_poses)
+    inside = slice(reach, reach + patch)
+    sharp = codes[:, inside, inside]
+    if by_kernel:
+        return mean_by_kernel(light, alphas, poses, weights, shots[0]), sharp
+
     y = (rows - (heights[:, None] - 1) / 2) / focal[:, None]
     x = ((columns - (widths[:, None] - 1) / 2) / focal[:, None]).float()
-    depths = _sent(torch.tensor([shot.cut.depths for shot in shots], dtype=torch.float64).T, device)
+    depths = sent(torch.tensor([shot.cut.depths for shot in shots], dtype=torch.float64).T, device)
     coefficients = torch.stack([poses.coefficients(y, focal, depth) for depth in depths])
     shares = weights.float().transpose(1, 2).contiguous()
-
-    limits = darkest(light)
-    step = max(1, _MAX_VIEWS.get(device.type, 1 << 16) // (len(shots) * patch * patch))
     total = torch.zeros(len(shots), patch, patch, 6, dtype=torch.float32, device=device)
+    limits, render = darkest(light), renderer or mean_of_views
     for first in range(0, most_poses, step):
         part = slice(first, first + step)
-        total += renderer(light, limits, alphas, coefficients[:, :, part], shares[:, part], x, reach)
-    inside = slice(reach, reach + patch)
-    return total, codes[:, inside, inside]
+        total += render(light, limits, alphas, coefficients[:, :, part], shares[:, part], x, reach)
+    return total, sharp
+
+
+def _poses_at_once(device: torch.device, patch: int) -> int:
+    # The same for all groups of shots, so that torch.compile sees few shapes.
+    return max(1, _limit(_MAX_VIEWS, device) // (_limit(_MAX_SHOTS, device) * patch * patch))
+
+
+def _limit(limits: dict[str, int], device: torch.device) -> int:
+    return limits.get(device.type, limits["cpu"])
 
 
 def _numbers(shot: Shot) -> tuple[float, ...]:
     return (shot.top, shot.left, *shot.size, shot.focal_px, shot.readout_fraction, shot.num_poses)
-
-
-def _sent(values: Tensor, device: torch.device) -> Tensor:
-    """Send to the device without waiting for what it does."""
-    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values

@@ -15,15 +15,15 @@ from blursynth.shake import ShakeRule, Trajectory, draw_trajectory, homographies
 from blursynth.shake.camera import rotation_matrices, warp
 from blursynth.shake.rule import generator
 
-from .masks import Cut, draw_cut
+from .masks import Cut, draw_cut, visible
 from .poses import displacements, row_poses
 
-__all__ = ["Shot", "draw_shot", "shot_of"]
+__all__ = ["Shot", "draw_shot", "placed", "shot_of"]
 
 _PLACE_STREAM = 3  # of the generator: the one from which `shaken` draws places
 _STILL_PX = 0.01  # as `expose` counts it
-_NUM_ROWS = 9  # looked at to find how far a crop must stay from the border
-_SLACK_PX = 2.0  # for the rows between them
+_NUM_ROWS = 17  # looked at to find how far a crop must stay from the border
+_SLACK_PX = 1.0
 _TAPS_PX = 2.0  # that an interpolated pixel needs around it
 _MAX_TRIES = 8
 
@@ -100,7 +100,7 @@ def draw_shot(rule: ShakeRule, key: int, size: tuple[int, int], patch: int, *, i
         if spare >= 0:
             shares = generator(key, _PLACE_STREAM).random(2)
             top, left = (_place(share, side, patch, shot.reach_px) for share, side in zip(shares, size, strict=True))
-            return replace(shot, top=top, left=left)
+            return placed(shot, top, left, patch)
         scale *= 0.8 * max(0.1, 1 + spare / (2 * shot.reach_px))
     raise SettingsError(f"photo of {size[1]}x{size[0]} px: too small for crops of {patch} px; choose a smaller patch")
 
@@ -112,9 +112,17 @@ def shot_of(trajectory: Trajectory, cut: Cut, size: tuple[int, int], *, step_px:
     readout = trajectory.readout_fraction
     starts = readout * ((np.arange(size[0]) + 0.5) / size[0] - 0.5)
     begins, ends = (np.interp(starts + shift, trajectory.times, travelled) for shift in (0.0, 1.0))
-    num_poses = max(1, math.ceil(float((ends - begins).max() - _STILL_PX) / step_px))
+    longest_px = float((ends - begins).max())
+    num_poses = max(1, math.ceil((longest_px - _STILL_PX) / step_px))
     shot = Shot(0, size, 0, 0, track, trajectory.focal_px, readout, num_poses, 0, cut)
-    return replace(shot, reach_px=_reach_px(shot))
+    return replace(shot, reach_px=_reach_px(shot, longest_px))
+
+
+def placed(shot: Shot, top: int, left: int, patch: int) -> Shot:
+    """Return the shot of a crop at a place; layers that are nowhere to be seen in it are dropped."""
+    around = patch + 2 * shot.reach_px
+    cut = visible(shot.cut, shot.size, (top - shot.reach_px, left - shot.reach_px, around, around))
+    return replace(shot, top=top, left=left, cut=cut)
 
 
 def _scaled(trajectory: Trajectory, scale: float) -> Trajectory:
@@ -142,8 +150,11 @@ def _travelled_px(trajectory: Trajectory, size: tuple[int, int], depths: tuple[f
     return np.asarray(travelled + _STILL_PX * (trajectory.times - trajectory.times[0]) / span, np.float64)
 
 
-def _reach_px(shot: Shot) -> int:
+def _reach_px(shot: Shot, longest_px: float) -> int:
     """Return how far from its own place the light of any pixel comes from, and the interpolation around it."""
+    # Rows between two of those that are looked at have poses of both, but another barycentre: the mean of a path moves
+    # by no more than the share of the exposure times the path.
+    between_px = shot.readout_fraction / (_NUM_ROWS - 1) * longest_px
     height, width = shot.size
     rows = torch.linspace(0, height - 1, _NUM_ROWS, dtype=torch.float64)[None]
     columns = torch.linspace(0, width - 1, 3, dtype=torch.float64)[None]
@@ -161,4 +172,4 @@ def _reach_px(shot: Shot) -> int:
         for depth in shot.cut.depths
     ]
     farthest = max(float(torch.stack(both).abs().max()) for both in moved)
-    return math.ceil(farthest + _SLACK_PX + _TAPS_PX)
+    return math.ceil(farthest + between_px + _SLACK_PX + _TAPS_PX)

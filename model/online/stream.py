@@ -26,7 +26,6 @@ from .batch import Batch
 from .light import Darkroom
 from .photos import PhotoSet
 from .rendering import Renderer, shake_crops
-from .sampling import mean_of_views
 from .shots import Shot, draw_shot
 
 __all__ = ["SampleRule", "photo_batches"]
@@ -111,7 +110,7 @@ def photo_batches(
     batch: int,
     steps: range,
     workers: int = 2,
-    renderer: Renderer = mean_of_views,
+    renderer: Renderer | None = None,
 ) -> Generator[Batch, None, None]:
     """Shake photographs on their device; closing the generator ends the processes that draw.
 
@@ -130,7 +129,7 @@ def photo_batches(
     workers
         Processes that draw shots, a few milliseconds of one core each; 0 draws in this one.
     renderer
-        `mean_of_views`, or what torch.compile makes of it.
+        See `shake_crops`.
 
     Raises
     ------
@@ -160,7 +159,7 @@ def _developed(
     darkroom: Darkroom,
     patch: int,
     drawn: Iterator[tuple[int, list[Shot]]],
-    renderer: Renderer,
+    renderer: Renderer | None,
 ) -> Generator[Batch, None, None]:
     for step, shots in drawn:
         with torch.no_grad():

@@ -9,24 +9,26 @@ from blursynth.model.checkpoint import load_checkpoint, restore_network
 from blursynth.model.networks import Network
 
 from .deepdeblur import CentredMSCNN, deepdeblur_network
+from .nafnet import NAFNet, is_nafnet, nafnet_network
 from .reading import is_torch_file, read_state
 
-__all__ = ["CentredMSCNN", "load_any", "load_published"]
+__all__ = ["AnyNetwork", "CentredMSCNN", "NAFNet", "load_any", "load_published"]
+
+AnyNetwork = Network | NAFNet
 
 
-def load_published(path: Path, *, rgb_range: float = 255.0) -> Network:
-    """Read weights in the layout of DeepDeblur-PyTorch, the authors' port of Nah et al., CVPR 2017.
+def load_published(path: Path, *, rgb_range: float = 255.0) -> CentredMSCNN | NAFNet:
+    """Read weights in the layout of DeepDeblur-PyTorch (Nah et al., CVPR 2017) or of NAFNet (Chen et al., ECCV 2022).
 
     Parameters
     ----------
     path
-        A file of ``torch.save``, of the format before or since PyTorch 1.6. It holds the port's own ``{"G": …}``, the
-        plain state dict, or that below ``state_dict``, ``params`` or ``model``; names may begin with ``module.``.
-        Weights are float16, bfloat16, float32 or float64; numbers of scales and blocks, channels and kernels are
-        those of the weights.
+        A file of ``torch.save``, of the format before or since PyTorch 1.6. It holds a plain state dict, or that below
+        ``G``, ``state_dict``, ``params`` or ``model``; names may begin with ``module.``. Weights are float16, bfloat16,
+        float32 or float64; the size of the network is that of the weights.
     rgb_range
-        The code of white in the images that the weights were trained with: the port's option ``--rgb_range``, which a
-        file of weights does not tell. Its default, and that of the weights it offers, is 255.
+        The code of white in the images that weights of DeepDeblur-PyTorch were trained with: its option
+        ``--rgb_range``, which a file of weights does not tell. Its default, and that of the weights it offers, is 255.
 
     Returns
     -------
@@ -40,10 +42,11 @@ def load_published(path: Path, *, rgb_range: float = 255.0) -> Network:
     SettingsError
         If ``rgb_range`` is not from 1 to 65535.
     """
-    return deepdeblur_network(path, read_state(path), rgb_range)
+    state = read_state(path)
+    return nafnet_network(path, state) if is_nafnet(state) else deepdeblur_network(path, state, rgb_range)
 
 
-def load_any(path: Path) -> Network:
+def load_any(path: Path) -> AnyNetwork:
     """Load the network of a checkpoint of ours, or of weights that `load_published` reads; the content decides.
 
     Raises

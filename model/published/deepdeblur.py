@@ -17,6 +17,8 @@ from blursynth.files import printable
 from blursynth.model.mscnn import MSCNN, MSCNNConfig
 from blursynth.model.pyramid import check_images
 
+from .fitting import build_empty, check_shapes
+
 __all__ = ["CentredMSCNN", "deepdeblur_network"]
 
 _BODY = re.compile(r"body_models\.(\d{1,3})\.body\.(\d{1,5})\.")
@@ -52,8 +54,10 @@ class CentredMSCNN(MSCNN):
 def _halved(level: Tensor) -> Tensor:
     """Blur along the last dimension and take the mean of each two pixels: (N, 3, A, B) becomes (N, 3, A, B/2)."""
     length = level.shape[3]
-    places = torch.arange(-_RADIUS_PX, length + _RADIUS_PX, device=level.device) % (2 * length)
-    places = torch.minimum(places, 2 * length - 1 - places)  # c b a | a b c | c b a
+    places = torch.arange(-_RADIUS_PX, length + _RADIUS_PX, device=level.device)
+    places = torch.maximum(places, -1 - places)  # c b a | a b c
+    places = torch.minimum(places, 2 * length - 1 - places)  # a b c | c b a
+    places = torch.maximum(places, -1 - places)  # where the image is so small that the mirror image ends too
     padded = level.index_select(3, places)
     taps = _taps()
     every_second = [padded[..., i : i + length - 1 : 2] for i in range(len(taps))]
@@ -96,10 +100,10 @@ def deepdeblur_network(path: Path, state: Mapping[str, Tensor], rgb_range: float
     if not 1 <= rgb_range <= 65535:
         raise SettingsError(f"rgb_range is {rgb_range}: it must be from 1 to 65535")
     config = _config(path, state)
-    network = _empty_network(path, config)
+    network = build_empty(path, lambda: CentredMSCNN(config))
     shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     names = dict(_names(config))
-    _check_shapes(path, {theirs: shapes[ours] for ours, theirs in names.items()}, state)
+    check_shapes(path, {theirs: shapes[ours] for ours, theirs in names.items()}, state)
     # Convolutions, ReLU and sums of images of another unit are the same up to that unit if their biases are in it too.
     weights = {
         ours: state[theirs].detach().to(torch.float32).clone() / (rgb_range if theirs.endswith(".bias") else 1)
@@ -116,7 +120,7 @@ def _config(path: Path, state: Mapping[str, Tensor]) -> MSCNNConfig:
     if first is None or first.ndim != 4:
         known = "DeepDeblur-PyTorch (body_models.0.body.0.weight, …)"
         example = printable(min(state)[:100])
-        raise CheckpointError(f"{printable(path)}: not the weights of {known}; it holds {example}")
+        raise CheckpointError(f"{printable(path)}: not the weights of {known} or NAFNet; it holds {example}")
     num_scales = 1 + max(scale for scale, _ in places)
     num_blocks = max(block for _, block in places) - 1
     if num_scales * num_blocks > len(state):  # each has some; made-up names could keep us building for hours
@@ -125,14 +129,6 @@ def _config(path: Path, state: Mapping[str, Tensor]) -> MSCNNConfig:
         return MSCNNConfig(num_scales, num_blocks, first.shape[0], first.shape[3])
     except SettingsError as error:
         raise CheckpointError(f"{printable(path)}: not a network that can be built: {error}") from error
-
-
-def _empty_network(path: Path, config: MSCNNConfig) -> CentredMSCNN:
-    try:
-        with torch.device("meta"):
-            return CentredMSCNN(config)
-    except (RuntimeError, TypeError) as error:  # sides beyond what a tensor can have
-        raise CheckpointError(f"{printable(path)}: names a network of impossible size") from error
 
 
 def _names(config: MSCNNConfig) -> Iterator[tuple[str, str]]:
@@ -151,14 +147,3 @@ def _names(config: MSCNNConfig) -> Iterator[tuple[str, str]]:
 def _both(ours: str, theirs: str) -> Iterator[tuple[str, str]]:
     for kind in ("weight", "bias"):
         yield f"{ours}.{kind}", f"{theirs}.{kind}"
-
-
-def _check_shapes(path: Path, expected: Mapping[str, tuple[int, ...]], state: Mapping[str, Tensor]) -> None:
-    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    if expected == found:
-        return
-    name = min(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
-    if name not in found:
-        raise CheckpointError(f"{printable(path)}: {name} is missing")
-    what = f"expected {expected[name]}" if name in expected else "which this network does not have"
-    raise CheckpointError(f"{printable(path)}: {printable(name[:100])} is {found[name]}, {what}")

@@ -37,21 +37,21 @@ class StillPair:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Exposed:
-    """A pair before the sensor: fine codes, saturation and the sharp picture, (H, W, 3) each."""
+    """A pair before the sensor: fine codes of both images, and saturation, (H, W, 3) each."""
 
-    fine: NDArray[np.uint16]
+    blurry: NDArray[np.uint16]
     saturation: NDArray[np.uint8]
-    sharp: NDArray[np.uint8]
+    sharp: NDArray[np.uint16]
     exposure_seconds: float
     motion_px: tuple[float, float, float]
 
     def cropped(self, height: int, width: int) -> "_Exposed":
         """Return the part of a size in the middle."""
-        top, left = (self.fine.shape[0] - height) // 2, (self.fine.shape[1] - width) // 2
+        top, left = (self.blurry.shape[0] - height) // 2, (self.blurry.shape[1] - width) // 2
         part = np.s_[top : top + height, left : left + width]
-        fine, saturation = np.ascontiguousarray(self.fine[part]), np.ascontiguousarray(self.saturation[part])
+        blurry, saturation = np.ascontiguousarray(self.blurry[part]), np.ascontiguousarray(self.saturation[part])
         sharp = np.ascontiguousarray(self.sharp[part])
-        return _Exposed(fine, saturation, sharp, self.exposure_seconds, self.motion_px)
+        return _Exposed(blurry, saturation, sharp, self.exposure_seconds, self.motion_px)
 
 
 def pairs_of_photo(path: Path, sha256: str, config: ShakeConfig) -> Iterator[StillPair]:
@@ -72,8 +72,8 @@ def pairs_of_photo(path: Path, sha256: str, config: ShakeConfig) -> Iterator[Sti
             exposed.append(_expose(linear, curve, config, log, key))
         except PhotoError as error:
             raise PhotoError(f"{printable(path)}: {error}") from error
-    height = min(pair.fine.shape[0] for pair in exposed)
-    width = min(pair.fine.shape[1] for pair in exposed)
+    height = min(pair.blurry.shape[0] for pair in exposed)
+    width = min(pair.blurry.shape[1] for pair in exposed)
     rendition = Rendition(curve, output_curves(config.output_crf), config.chain())
     for number, pair in enumerate(exposed):
         key = pair_key(config.seed, sha256, number)
@@ -129,7 +129,7 @@ def _as_exposed(made: Shaken, curve: ResponseCurve, trajectory: Trajectory) -> _
     return _Exposed(
         curve.to_fine(np.clip(made.blurry_linear, 0, 1)),
         np.rint(made.saturation * 255).astype(np.uint8),
-        curve.from_linear(made.sharp_linear),
+        curve.to_fine(np.clip(made.sharp_linear, 0, 1)),
         trajectory.exposure_seconds,
         (made.motion_p50_px, made.motion_p95_px, made.motion_max_px),
     )
@@ -138,9 +138,9 @@ def _as_exposed(made: Shaken, curve: ResponseCurve, trajectory: Trajectory) -> _
 def _rendered(pair: _Exposed, rendition: Rendition, number: int, key: int, *, keeps_light: bool) -> StillPair:
     draw = rendition.draw(key, 1.0)
     sharp = rendition.sharp(pair.sharp, draw)
-    images: dict[str, NDArray[Any]] = {"blurry": rendition.blurry(pair.fine, pair.saturation, draw), "sharp": sharp}
+    images: dict[str, NDArray[Any]] = {"blurry": rendition.blurry(pair.blurry, pair.saturation, draw), "sharp": sharp}
     if keeps_light:
-        images |= {"blurry_linear": pair.fine, "saturation": pair.saturation}
+        images |= {"blurry_linear": pair.blurry, "saturation": pair.saturation, "sharp_linear": pair.sharp}
     row = {
         "number": number,
         "num_frames": 1,
