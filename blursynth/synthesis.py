@@ -28,7 +28,7 @@ SubFrames = int | None  # moments put between two frames; None: as many as their
 class Pair:
     """A blurry image and the sharp frame from the middle of its exposure.
 
-    ``blurry`` and ``sharp`` are (H, W, 3) uint8 display codes, made with ``draw``, and ``light`` what they were made of:
+    ``blurry`` and ``sharp`` are (H, W, 3) uint8 display codes, made with ``draw``. ``light`` is what they are made of:
     ``blurry_linear`` and ``sharp_linear`` (uint16 fine codes) and ``saturation`` (uint8), empty where it is not kept.
     ``sub_frames`` counts the interpolated moments and ``effective_frames`` is 1 / sum(w_i^2) of the weights of the
     frames: how much averaging has reduced noise.

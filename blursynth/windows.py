@@ -54,8 +54,8 @@ class Window:
     ``number`` counts the windows of a clip from 0, in the plan: it stays the same whatever happens to other windows.
     ``sharp`` is the frame in the middle of the exposure, for an odd number of frames the one in their middle.
     ``exposure_ticks`` is the length of the exposure in units of the clip's time base; None means the plain mean.
-    ``before`` and ``after`` count the frames next to the window, in the same unbroken stretch, that cells and sub-frames
-    at its ends look at: one of each for counted frames, more for exposures, since frames may repeat.
+    ``before`` and ``after`` count the frames next to the window, in the same unbroken stretch, that cells and
+    sub-frames at its ends look at: one of each for counted frames, more for exposures, since frames may repeat.
     """
 
     number: int

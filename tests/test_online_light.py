@@ -8,7 +8,7 @@ from PIL import Image
 
 from blursynth.crf import response_curve
 from blursynth.model.online import Crops
-from blursynth.model.online.jpeg import quantisation_tables, through_jpeg
+from blursynth.model.online.jpeg import quantisation_tables, through_jpeg, through_libjpeg
 from blursynth.model.online.light import Darkroom, with_noise
 from blursynth.radiometry import Light, LightChain, render
 from blursynth.radiometry.mosaic import demosaic, mosaic, srgb_of_camera
@@ -71,6 +71,14 @@ def test_blocks_of_jpeg_lie_where_the_phase_says() -> None:
     ours = through_jpeg(torch.from_numpy(codes)[None], [30], [(5, 11)])[0].numpy().astype(int)
     assert np.abs(ours - stored(shifted, 30)[5:, 11:]).mean() < 0.3
     assert np.abs(ours - stored(codes, 30)).mean() > 1
+
+
+def test_both_ways_to_store_lay_blocks_alike() -> None:
+    codes = torch.from_numpy(np.stack([scene(40, 48, seed=k) for k in range(2)]))
+    qualities, phases = [30, 95], [(5, 11), (0, 0)]
+    by_library = through_libjpeg(codes, qualities, phases).int()
+    assert (by_library - through_jpeg(codes, qualities, phases).int()).abs().float().mean() < 0.6
+    np.testing.assert_array_equal(by_library[1].numpy(), stored(codes[1].numpy(), 95))
 
 
 def test_pictures_of_a_batch_are_stored_one_by_one() -> None:

@@ -150,7 +150,7 @@ def command(
             screen.error(clip.error)
         if screen.verbosity > 0:
             screen.note(f"{clip.path}: {clip.pairs} of {clip.planned} pairs in {', '.join(clip.shards) or 'no shard'}")
-    if preview_video:
+    if preview_video and summary.pairs:
         write_preview(summary, preview_video, overwrite=overwrite, progress=screen)
     length = config.exposure or (f"{config.shutter_angle:g}°" if config.shutter_angle else f"window {config.window}")
     screen.note(f"{summary.pairs} pairs of {len(summary.clips)} clip(s), {length}, {config.crf}")

@@ -73,10 +73,13 @@ def _gamma(name: str, number: str) -> ResponseCurve:
     if not _GAMMA_MIN <= gamma <= _GAMMA_MAX:
         raise SettingsError(f"response curve {name!r}: gamma must be from {_GAMMA_MIN} to {_GAMMA_MAX}")
 
+    text = f"{gamma:g}"
+    gamma = float(text)  # the number that the name tells, so that shards can be rendered again by it
+
     def inverse(values: NDArray[np.float64]) -> NDArray[np.float64]:
         return values**gamma
 
-    return ResponseCurve(f"gamma:{gamma:g}", inverse)
+    return ResponseCurve(f"gamma:{text}", inverse)
 
 
 def _inverse_srgb(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,6 +1,8 @@
 """A folder of shards that is being written: what it holds, what is to be made, who may write."""
 
+import hashlib
 import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -14,6 +16,8 @@ from blursynth.progress import SILENT, Progress
 from blursynth.shards import Entry, Manifest, Shard
 
 __all__ = ["Folder", "Settings", "open_folder", "share_of"]
+
+_MARK_BYTES = 1 << 20
 
 
 class Settings(Protocol):
@@ -87,12 +91,14 @@ def open_folder(
         for left in sweep(path):
             progress.note(f"{left.name}: left by a killed run, removed")
         manifest = Manifest.read(path, must_exist=False, part=part)
-        others = [entry for entry in manifest if entry.settings_sha256 != settings.sha256()]
+        others = [entry for entry in manifest.everything() if entry.settings_sha256 != settings.sha256()]
         if others and not overwrite:
             raise SettingsError(
                 f"{printable(path)}: holds pairs made with {_differences(manifest, others, settings)}; "
                 "use another -o, or --overwrite to replace them"
             )
+        if part and any(not manifest.is_ours(entry.shard) for entry in others):
+            raise SettingsError(f"{printable(path)}: other runs made pairs of other settings there; use another -o")
         yield Folder(manifest, tuple(others))
 
 
@@ -110,7 +116,9 @@ def _differences(manifest: Manifest, entries: Sequence[Entry], settings: Setting
 
 
 def share_of(paths: Sequence[Path], part: str | None) -> tuple[list[Path], tuple[int, int] | None]:
-    """Return the sources of part ``K/N``, dealt out by their names, and (K, N); without a part, all of them.
+    """Return the sources of part ``K/N``, dealt out by their content, and (K, N); without a part, all of them.
+
+    Copies of one file are in one part, whatever they are called.
 
     Raises
     ------
@@ -119,6 +127,18 @@ def share_of(paths: Sequence[Path], part: str | None) -> tuple[list[Path], tuple
     """
     if part is None:
         return list(paths), None
-    taken = take_part([path.name for path in paths], part)
+    taken = take_part([_content_mark(path) for path in paths], part)
     k, _, n = part.partition("/")
     return [path for path, is_taken in zip(paths, taken, strict=True) if is_taken], (int(k), int(n))
+
+
+def _content_mark(path: Path) -> str:
+    """Return what tells files apart without reading all of them: their size, beginning and end."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_MARK_BYTES)
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _MARK_BYTES))
+            return hashlib.sha256(b"%d/%b/%b" % (size, head, file.read())).hexdigest()
+    except OSError:
+        return path.name  # what is wrong with it will be said when it is opened

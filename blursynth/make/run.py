@@ -27,16 +27,17 @@ __all__ = ["ClipRun", "Finished", "rendition_of"]
 
 _GAP_BYTES = 6  # for each pixel, of the motion between two frames
 _LIGHT_BYTES = 5 * 6 * 4  # for each pixel, of frames and sums in six channels of light
+_NO_FILE = "0" * 64
 _MEMORY_SHARE = 0.7  # of what is free may be taken by frames
 _MAX_WAITING_PAIRS = 4  # between decoding and the disk: bounds memory
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A part that is done: its entry, None if no window became a pair, and why how many did not."""
+    """A part that is done: its entry, and why how many of its windows did not become pairs."""
 
     part: Part
-    entry: Entry | None
+    entry: Entry
     rejected: dict[str, int]
 
 
@@ -258,16 +259,15 @@ class ClipRun:
         pairs = part.writer.commit()
         self._unsafe.remove(part.writer)
         rejected = dict(sorted(part.rejected.items()))
-        entry = self._entry(part.part, pairs, rejected) if pairs else None
-        self._finished(Finished(part.part, entry, rejected))
+        self._finished(Finished(part.part, self._entry(part.part, pairs, rejected), rejected))
 
     def _entry(self, part: Part, pairs: int, rejected: dict[str, int]) -> Entry:
         path = self._directory / part.shard
         height, width = self._plan.size
         return Entry(
             shard=part.shard,
-            bytes=path.stat().st_size,
-            sha256=sha256_of(path),
+            bytes=path.stat().st_size if pairs else 0,
+            sha256=sha256_of(path) if pairs else _NO_FILE,
             pairs=pairs,
             planned=len(part.windows),
             height=height,

@@ -73,7 +73,7 @@ def sum_up(plan: ClipPlan, folder: Folder, results: Results) -> ClipSummary:
     if rejected.get("damaged") == plan.num_windows:
         error = f"{printable(info.path)}: every window touches damaged frames; re-encode or copy the clip again"
         return ClipSummary(info.path, error=error)
-    shards = tuple(entry.shard for entry in entries)
+    shards = tuple(entry.shard for entry in entries if entry.pairs)
     notes = tuple(_notes(plan, rejected))
     return ClipSummary(info.path, plan.num_windows, pairs, shards, rejected, notes, is_cut_short=info.is_cut_short)
 

@@ -50,8 +50,7 @@ def make_clips(plans: Sequence[ClipPlan], folder: Folder, engine: Engine, progre
 
     def finished(done: Finished) -> None:
         results.rejected[done.part.shard] = done.rejected
-        if done.entry:
-            folder.manifest.add(done.entry)
+        folder.manifest.add(done.entry)
 
     todo: list[_Task] = []
     for plan in plans:

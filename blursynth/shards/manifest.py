@@ -36,7 +36,7 @@ class Entry:
     ``settings_sha256`` is of everything that decides the pairs; ``source`` is the clip's file name.
     ``split`` is ``train``, ``val`` or ``test``, or empty where nothing was said. ``recording`` names what was filmed in
     one go: clips of one recording show the same scene and belong into one split. ``rejected`` tells why windows did
-    not become pairs, for example ``cut 2, ghost 5``.
+    not become pairs, for example ``cut 2, ghost 5``. Without ``pairs`` there is no file: all its windows were rejected.
     """
 
     shard: str
@@ -61,7 +61,8 @@ class Entry:
         if not _SHARD_NAME.fullmatch(self.shard):
             raise ShardError(f"shard name {printable(self.shard)!r} is not allowed")
         hashes = (self.sha256, self.source_sha256, self.settings_sha256)
-        if min(self.bytes, self.pairs, self.height, self.width) < 1 or not all(map(_SHA256.fullmatch, hashes)):
+        is_sized = (self.pairs > 0) == (self.bytes > 0) and min(self.bytes, self.pairs) >= 0
+        if not is_sized or min(self.height, self.width) < 1 or not all(map(_SHA256.fullmatch, hashes)):
             raise ShardError("a number or hash is out of range")
         if self.split not in SPLITS:
             raise ShardError(f"split is {printable(self.split)!r}")
@@ -88,7 +89,9 @@ class Entry:
             raise ShardError(f"{printable(path)}: {num_bytes} bytes, the manifest says {self.bytes}; make it again")
 
     def is_intact(self, directory: Path) -> bool:
-        """Return whether the shard is there with the bytes that were written."""
+        """Return whether the shard is there with the bytes that were written, or belongs to no file."""
+        if not self.pairs:
+            return True
         try:
             self.check_size(directory)
             return self._digest(self.path(directory)) == self.sha256
@@ -128,6 +131,7 @@ class Manifest:
 
     def __init__(self, directory: Path, entries: Iterable[Entry] = (), *, part: tuple[int, int] | None = None) -> None:
         self.directory = directory
+        self._part = part
         self._name = f"manifest-{part[0]}-of-{part[1]}.jsonl" if part else MANIFEST_NAME
         self._entries = {entry.shard: entry for entry in entries}
         self._of_others: dict[str, Entry] = {}
@@ -158,18 +162,28 @@ class Manifest:
         return {**self._of_others, **self._entries}
 
     def __iter__(self) -> Iterator[Entry]:
-        return iter(sorted(self._all().values(), key=lambda entry: entry.shard))
+        """Give the entries that have pairs, by name."""
+        return (entry for entry in self.everything() if entry.pairs)
 
     def __len__(self) -> int:
-        return len(self._all())
+        return sum(1 for _ in self)
+
+    def everything(self) -> list[Entry]:
+        """Return all entries, those without pairs too, by name."""
+        return sorted(self._all().values(), key=lambda entry: entry.shard)
 
     def get(self, shard: str) -> Entry | None:
         """Return the entry of a shard, None if it is not listed."""
         return self._all().get(shard)
 
     def discard(self, shard: str) -> bool:
-        """Forget a shard and return whether this run's manifest had it; `write` makes it last."""
-        return self._entries.pop(shard, None) is not None
+        """Forget a shard and return whether this run may: a share's manifest is its own. `write` makes it last."""
+        mine = self._entries.pop(shard, None) is not None
+        return mine or (self._part is None and self._of_others.pop(shard, None) is not None)
+
+    def is_ours(self, shard: str) -> bool:
+        """Return whether this run's own manifest lists a shard."""
+        return shard in self._entries
 
     def add(self, entry: Entry) -> None:
         """List a shard that is safe on the disk, durably."""
@@ -177,10 +191,19 @@ class Manifest:
         self.write()
 
     def write(self) -> None:
-        """Write the entries of this run's manifest, sorted, in one step."""
+        """Write the entries of this run's manifest, sorted, in one step.
+
+        A run that has the folder to itself takes the manifests of earlier shares over.
+        """
+        if self._part is None:
+            self._entries, self._of_others = self._all(), {}
         entries = sorted(self._entries.values(), key=lambda entry: entry.shard)
         lines = [json.dumps({"schema": SCHEMA, **asdict(entry)}, ensure_ascii=True) for entry in entries]
         write_bytes(self.directory / self._name, "".join(f"{line}\n" for line in lines).encode(), overwrite=True)
+        if self._part is None:
+            for path in self.directory.glob("manifest-*.jsonl"):
+                if _PART_NAME.fullmatch(path.name):
+                    path.unlink()
 
 
 def _entries(path: Path) -> dict[str, Entry]:

@@ -16,7 +16,7 @@ from blursynth.radiometry import Light
 from blursynth.radiometry.mosaic import CAMERA_OF_SRGB, SRGB_OF_CAMERA
 from blursynth.rendition import Rendition
 
-from .jpeg import through_jpeg
+from .jpeg import through_jpeg, through_libjpeg
 from .rendering import Crops
 from .transfer import sent
 
@@ -100,7 +100,8 @@ class Darkroom:
         curves = sent(torch.tensor([draw.curve % len(self.tables) for draw in draws]), exposed.device)
         codes = self._encoded(exposed, curves)
         if chain.jpeg != "off":
-            codes = through_jpeg(codes, [light.jpeg for light in lights], phases)
+            store = through_libjpeg if codes.device.type == "cpu" else through_jpeg
+            codes = store(codes, [light.jpeg for light in lights], phases)
         return codes, self._recoded(crops.sharp, curves)
 
     def _encoded(self, linear: Tensor, curves: Tensor) -> Tensor:
