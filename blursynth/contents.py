@@ -16,6 +16,7 @@ from blursynth.errors import RefusedError, ShardError
 from blursynth.files import printable
 from blursynth.progress import SILENT, Progress
 from blursynth.recordings import recording_of
+from blursynth.rendition import rendition_of_shard
 from blursynth.shards import Entry, Manifest, Shard
 from blursynth.video import describe
 
@@ -90,7 +91,7 @@ def _inspect_folder(path: Path) -> dict[str, Any]:
 def _parsed(shard: Shard, name: str) -> Any:
     try:
         return json.loads(shard.attributes[name])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ShardError(f"{printable(shard.path)}: its attribute {name} is damaged ({error})") from error
 
 
@@ -216,4 +217,9 @@ def _verify_file(path: Path) -> Finding:
     with Shard(path) as shard:
         for index in range(len(shard)):
             shard.pair(index)
+            if shard.has_light:
+                shard.light(index)
+        _parsed(shard, "config")
+        if shard.has_light:
+            rendition_of_shard(path, shard.attributes)
     return Finding(path)

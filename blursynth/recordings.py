@@ -28,7 +28,7 @@ from pathlib import PurePosixPath
 from blursynth.errors import SettingsError
 from blursynth.files import printable
 
-__all__ = ["SPLITS", "assign_splits", "parse_split", "recording_of"]
+__all__ = ["SPLITS", "assign_splits", "is_time", "parse_split", "recording_of"]
 
 SPLITS = ("train", "val", "test")
 _GOPRO_CHAPTERS = re.compile(r"(?:GOPR|GP\d\d)(\d{4})(?![0-9a-z])", re.IGNORECASE)
@@ -76,6 +76,11 @@ def recording_of(name: str, creation_time: str | None = None) -> str:
     if match := _GOPRO_FAMILIES.match(last):
         return f"{match[1].upper()}{match[2]}"
     return _time_key(creation_time) or _name_key(last.lower())
+
+
+def is_time(text: str) -> bool:
+    """Return whether a text is a time that a recording could be known by, ISO 8601."""
+    return _time_key(text) is not None
 
 
 def _time_key(creation_time: str | None) -> str | None:

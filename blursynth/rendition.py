@@ -6,20 +6,24 @@ The light is kept as fine codes (`ResponseCurve.to_fine`) and the share of the e
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from blursynth.crf import ResponseCurve, measured_curve, response_curve
+from blursynth.crf import ResponseCurve, curve_of_table, response_curve
 from blursynth.errors import SettingsError, ShardError
+from blursynth.files import printable
 from blursynth.radiometry import Light, LightChain, NoiseLevel, render
 
 __all__ = ["Draw", "Rendition", "output_curves", "rendition_of_shard"]
 
 _MAX_CURVES = 16
+_STANDARD_NAME = re.compile(r"gamma:[0-9.]{1,12}|[a-z0-9]{1,10}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +93,8 @@ class Rendition:
         return self.outputs[draw.curve] if draw.curve >= 0 else self.curve
 
 
-def rendition_of_shard(attributes: Mapping[str, Any]) -> Rendition:
-    """Return the rendition that the attributes of a shard describe.
+def rendition_of_shard(path: Path, attributes: Mapping[str, Any]) -> Rendition:
+    """Return the rendition that the attributes of a shard describe; ``path`` is for messages.
 
     Raises
     ------
@@ -100,7 +104,7 @@ def rendition_of_shard(attributes: Mapping[str, Any]) -> Rendition:
     try:
         config = json.loads(attributes["config"])
         level = json.loads(attributes["noise_of_a_frame"]) if "noise_of_a_frame" in attributes else None
-        names = attributes["output_crf"].split(",") if "output_crf" in attributes else []
+        names = attributes["output_crf"].split(",") if config["output_crf"] != "same" else []
         tables = attributes["output_crf_tables"] if names else []
         return Rendition(
             _stored_curve(attributes["crf"], attributes["crf_table"]),
@@ -108,12 +112,22 @@ def rendition_of_shard(attributes: Mapping[str, Any]) -> Rendition:
             LightChain(*(config[name] for name in ("highlights", "noise", "jpeg"))),
             NoiseLevel(float(level["shot"]), float(level["read"])) if level else None,
         )
-    except (KeyError, ValueError, TypeError, AttributeError, SettingsError) as error:
-        raise ShardError(f"attributes that say how light was rendered are damaged ({error})") from error
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise ShardError(
+            f"{printable(path)}: the record of how its light was rendered is damaged ({str(error)[:80]}); make it again"
+        ) from error
 
 
 def _stored_curve(name: str, table: NDArray[np.float64]) -> ResponseCurve:
-    return measured_curve(np.asarray(table, np.float64), name) if name.startswith("measured:") else response_curve(name)
+    """Return a curve by its name; one that was measured by its table, whose hash it is called by."""
+    if not name.startswith("measured:"):
+        if not _STANDARD_NAME.fullmatch(name):  # the name of a file would be opened
+            raise ValueError(f"response curve {name[:40]!r} is none of ours")
+        return response_curve(name)
+    curve = curve_of_table(np.asarray(table, np.float64), "the shard")
+    if curve.name != name:
+        raise ValueError(f"the table of {name} is another one's")
+    return curve
 
 
 def _choice(key: int, count: int) -> int:

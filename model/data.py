@@ -184,7 +184,10 @@ class _Crops:
             shard.read_crop(row, y, x, out)
             return
         rendition, effective_frames = light
-        draw = rendition.draw(key, float(effective_frames[row]))
+        try:
+            draw = rendition.draw(key, float(effective_frames[row]))
+        except SettingsError as error:  # of a damaged row
+            raise ShardError(f"{printable(shard.path)}: pair {row} is damaged ({error}); make it again") from error
         stored = shard.read_light(row, y, x, (out.shape[1], out.shape[2]))
         out[0] = rendition.blurry(stored["blurry_linear"], stored["saturation"], draw)
         out[1] = rendition.sharp(stored["sharp_linear"], draw)
@@ -211,7 +214,7 @@ def _light_of(shard: Shard) -> tuple[Rendition, NDArray[np.float64]] | None:
     """Return what draws a shard's light anew, and the frames of each pair; None where there is nothing to draw."""
     if not shard.has_light:
         return None
-    rendition = rendition_of_shard(shard.attributes)
+    rendition = rendition_of_shard(shard.path, shard.attributes)
     return None if rendition.is_plain else (rendition, shard.rows()["effective_frames"])
 
 

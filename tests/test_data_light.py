@@ -30,7 +30,7 @@ def drawn(folder: Path, *, is_fresh: bool, workers: int = 0, steps: range = rang
 
 def test_stored_light_is_drawn_anew_for_every_sample(lit: Path) -> None:
     with Shard(next(lit.glob("*.h5"))) as shard:
-        rendition = rendition_of_shard(shard.attributes)
+        rendition = rendition_of_shard(shard.path, shard.attributes)
         stored = {shard.pair(index)[0].tobytes() for index in range(len(shard))}
         light = shard.light(0)
         images = light["blurry_linear"], light["saturation"]

@@ -128,3 +128,31 @@ def test_exposures_out_of_range_are_refused(seconds: Fraction) -> None:
 def test_an_exposure_of_too_many_frames_is_refused() -> None:
     with pytest.raises(SettingsError, match="1023"):
         plan_exposures(frame_times(np.arange(5000) * 64), ExposureRule(Fraction(10)), TICK)
+
+
+def test_more_exposures_than_frames_are_not_laid() -> None:
+    for fps in (960, 100_000):
+        windows = plan_exposures(frame_times(EVEN), ExposureRule(Fraction(5, 240), Fraction(1, fps)), TICK)
+        centres = [window.centre for window in windows]
+        assert centres == sorted(set(centres))
+
+
+def test_slow_footage_in_a_fast_container_weighs_its_pictures_by_the_time_they_stand_for() -> None:
+    pts = np.arange(48) * 64  # 240 fps that show a new picture every fourth frame only
+    repeats = tuple(frame for frame in range(48) if frame % 4)
+    windows = plan_exposures(frame_times(pts), ExposureRule(Fraction(1, 30)), TICK)  # two pictures long
+    for window in windows[1:-1]:
+        found = weights_of(window, pts, repeats)
+        shown: dict[int, float] = {}
+        for frame, weight in found.items():
+            shown[frame // 4] = shown.get(frame // 4, 0) + weight
+        centre = window.centre // 4
+        assert shown == pytest.approx({centre - 1: 0.25, centre: 0.5, centre + 1: 0.25})
+
+
+def test_a_lost_frame_of_a_clock_with_one_tick_a_frame_is_a_gap() -> None:
+    pts = np.delete(np.arange(60), [20, 41])
+    times = frame_times(pts, 1.0)
+    assert np.array_equal(times, pts)
+    spans = [(pts[w.first], pts[w.stop - 1]) for w in plan_windows(pts, WindowRule(5, 5), usual_step=1.0)]
+    assert all(last - first == 4 for first, last in spans)

@@ -50,7 +50,7 @@ def test_rendering_stored_light_with_the_recorded_draw_gives_the_stored_picture(
     make_dataset([clip], tmp_path / "codes", MakeConfig(**EVERYTHING, stride=1))
     with only_shard(tmp_path / "linear") as linear, only_shard(tmp_path / "codes") as codes:
         assert linear.has_light and not codes.has_light  # noqa: PT018
-        rendition = rendition_of_shard(linear.attributes)
+        rendition = rendition_of_shard(linear.path, linear.attributes)
         outputs = set()
         for index, row in enumerate(linear.rows()):
             stored = linear.light(index)
@@ -224,7 +224,13 @@ def test_parts_share_a_folder_and_together_are_the_whole(make_clip: ClipMaker, t
 
 
 @pytest.mark.parametrize(
-    "config", [{**EVERYTHING, "store": "linear"}, {"exposure": "1/48"}, {"window": "3-9", "resize": (32, 24)}]
+    "config",
+    [
+        {**EVERYTHING, "store": "linear"},
+        {"exposure": "1/48"},
+        {"window": "3-9", "resize": (32, 24)},
+        {"interpolate": "2", "noise": "match"},
+    ],
 )
 def test_a_pair_is_made_again_from_its_record(make_clip: ClipMaker, tmp_path: Path, config: dict[str, Any]) -> None:
     clip = make_clip(num_frames=30)
@@ -270,6 +276,8 @@ def test_hdr_is_averaged_by_its_own_curve_when_told_to_follow_the_tags(make_clip
     ("config", "complaint"),
     [
         ({"exposure": "1/30", "stride": 4}, "stride"),
+        ({"exposure": "1/30", "window": "9"}, "window 9"),
+        ({"min_sharpness": 2.0}, "from 0 to 1"),
         ({"exposure": "1/30", "shutter_angle": 180.0}, "shutter angle"),
         ({"shutter_angle": 180.0}, "output-fps"),
         ({"shutter_angle": 0.0, "output_fps": "30"}, "must be above 0"),
@@ -290,6 +298,18 @@ def test_hdr_is_averaged_by_its_own_curve_when_told_to_follow_the_tags(make_clip
 def test_options_that_make_no_sense_are_refused(config: dict[str, Any], complaint: str) -> None:
     with pytest.raises(SettingsError, match=complaint):
         MakeConfig(**config)
+
+
+def test_settings_are_the_same_however_they_are_written() -> None:
+    spellings: list[list[dict[str, Any]]] = [
+        [{"exposure": "1/30"}, {"exposure": "1/30s"}, {"exposure": " 2/60 s"}],
+        [{"exposure": "20ms"}, {"exposure": "0.02"}],
+        [{"source_fps": "240"}, {"source_fps": "240/1"}, {"source_fps": "240.0"}],
+        [{"interpolate": "1"}, {"interpolate": "01"}],
+        [{"interpolate": "off"}, {"interpolate": "0"}, {}],
+    ]
+    for same in spellings:
+        assert len({MakeConfig(**settings).sha256() for settings in same}) == 1
 
 
 def test_settings_left_at_their_default_do_not_count() -> None:

@@ -17,6 +17,7 @@ from blursynth.decoding import decode
 from blursynth.errors import SettingsError
 from blursynth.motion import Step, View, Worth, step, view, worth
 from blursynth.motion.sharpness import edge_sharpness
+from blursynth.motion.steps import lengths
 from blursynth.motion.worths import _half_rate
 from blursynth.video import describe
 
@@ -397,3 +398,21 @@ def test_cuts_between_real_clips_are_found(shared: Path) -> None:
         pictures.append(cv2.resize(reduced, (320, 180), interpolation=cv2.INTER_AREA))
     for a, b in permutations(pictures, 2):
         assert step(view(np.asarray(a, np.uint8)), view(np.asarray(b, np.uint8))).is_cut
+
+
+def test_lengths_do_not_depend_on_where_their_memory_lies() -> None:
+    flow = np.random.default_rng(0).normal(0, 9, (45, 81, 2)).astype(np.float32)
+    expected = lengths(flow)
+    for offset in range(1, 9):
+        room = np.empty(flow.size + offset, np.float32)
+        moved = room[offset:].reshape(flow.shape)
+        moved[...] = flow
+        assert np.array_equal(lengths(moved), expected)
+
+
+@pytest.mark.parametrize("noise", [6, 12, 20])
+def test_noise_on_a_still_even_scene_is_no_cut(noise: float) -> None:
+    rng = np.random.default_rng(1)
+    scene = np.repeat(np.linspace(40, 200, 640)[None], 360, axis=0)
+    first, second = (np.clip(np.rint(scene + rng.normal(0, noise, scene.shape)), 0, 255).astype(np.uint8) for _ in "ab")
+    assert not step(view(first), view(second)).is_cut

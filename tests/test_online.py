@@ -14,9 +14,9 @@ import blursynth.model
 from blursynth.crf import response_curve
 from blursynth.errors import SettingsError
 from blursynth.model.online import Batch, PhotoSet, SampleRule, draw_shot, photo_batches, photo_set, shake_crops
-from blursynth.model.online.masks import draw_cut, masks, visible
+from blursynth.model.online.masks import draw_cut, masks
 from blursynth.model.online.sampling import mean_of_views
-from blursynth.model.online.shots import Shot, placed, shot_of
+from blursynth.model.online.shots import Shot, shot_of
 from blursynth.radiometry import LightChain
 from blursynth.rendition import Rendition
 from blursynth.shake import ShakeRule, draw_layers, draw_trajectory, expose, homographies
@@ -48,7 +48,7 @@ def reference(rule: ShakeRule, key: int) -> tuple[Shaken, Shot]:
     """Shake the first picture as `blursynth shake` does; return it and the same shot."""
     trajectory = draw_trajectory(rule, key, SIZE)
     made = shaken(SRGB.to_linear(picture()), trajectory, draw_layers(rule, key, SIZE), size=(PATCH, PATCH), key=key)
-    return made, placed(shot_of(trajectory, draw_cut(rule, key), SIZE), made.top, made.left, PATCH)
+    return made, replace(shot_of(trajectory, draw_cut(rule, key), SIZE), top=made.top, left=made.left)
 
 
 @pytest.mark.parametrize("renderer", [None, mean_of_views])
@@ -103,21 +103,6 @@ def test_layers_are_those_of_shake() -> None:
         assert cut.depths == layers.depths
         painted = masks([cut], rows, columns, torch.tensor([180.0]).double(), torch.tensor([240.0]).double())
         np.testing.assert_allclose(painted[:, 0].numpy(), layers.alphas, atol=2e-6)
-
-
-def test_only_layers_that_cannot_be_seen_are_dropped() -> None:
-    rule, dropped = ShakeRule(layers="4"), 0
-    for key in range(30):
-        cut, layers = draw_cut(rule, key), draw_layers(rule, key, SIZE)
-        alphas = layers.alphas[:, 40:80, 100:150]
-        kept = visible(cut, SIZE, (40, 100, 40, 50)).depths
-        hidden = {depth for depth, alpha in zip(layers.depths[1:], alphas, strict=True) if not alpha.any()}
-        for layer, alpha in enumerate(alphas, 1):
-            if alpha.min() == 1:
-                hidden |= set(layers.depths[:layer])
-        assert set(layers.depths) - set(kept) <= hidden
-        dropped += len(layers.depths) - len(kept)
-    assert dropped > 15  # of 120
 
 
 def test_no_light_comes_from_beyond_the_reach() -> None:

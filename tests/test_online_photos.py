@@ -66,6 +66,14 @@ def test_photographs_are_selected_with_all_that_belongs_to_them() -> None:
     assert chosen.weights == expected.weights
 
 
+def test_photographs_too_small_for_a_patch_are_left_out() -> None:
+    photos = photo_set([("a", picture(79, 200)), ("b", picture(80, 90)), ("c", picture(200, 100))])
+    assert photos.for_patch(64).names == ("b", "c")
+    assert photos.for_patch(63) is photos
+    with pytest.raises(SettingsError, match="patch 128: no photograph has 144 px"):
+        photos.for_patch(128)
+
+
 def test_detail_is_less_in_soft_dark_flat_and_half_empty_pictures() -> None:
     sharp = picture(96, 96).repeat(2, axis=0).repeat(2, axis=1)
     soft = np.array(Image.fromarray(sharp).resize((12, 12), Image.Resampling.BOX).resize((192, 192)))
@@ -141,6 +149,8 @@ def test_photographs_are_reduced_until_they_fit(files: list[Path], tmp_path: Pat
         pack_photos(files, tmp_path / "pack")
     with pytest.raises(SettingsError, match="no photographs"):
         pack_photos([], tmp_path / "none")
+    with pytest.raises(SettingsError, match="quality 74"):
+        pack_photos(files, tmp_path / "none", quality=74)
 
 
 def test_a_photograph_that_cannot_be_read_is_not_packed(files: list[Path], tmp_path: Path) -> None:

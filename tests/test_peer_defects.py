@@ -138,6 +138,19 @@ def test_no_window_crosses_a_cut(make_clip: ClipMaker, tmp_path: Path) -> None:
     assert len(rows) == 4  # a cut between windows costs none
 
 
+@pytest.mark.parametrize("settings", [{"interpolate": "3"}, {"exposure": "7/240"}, {"exposure": "6/240"}])
+def test_nothing_looks_over_a_cut_beside_a_window(
+    make_clip: ClipMaker, tmp_path: Path, settings: dict[str, str]
+) -> None:
+    frames = two_scenes(14, 14)
+    clip = make_clip("at.mkv", frames, pixel_format="bgr0")
+    blurry, sharp, rows, _ = made(clip, tmp_path / "out", **settings)
+    assert len(rows) >= 2
+    for image, middle, row in zip(blurry, sharp, rows, strict=True):
+        assert (row["first_frame"] < 14) == (row["last_frame"] < 14)
+        assert abs(image.mean() - middle.mean()) < 6  # the scenes are 100 codes apart
+
+
 def test_what_is_too_still_too_fast_or_too_soft_is_left_out(make_clip: ClipMaker, tmp_path: Path) -> None:
     scenes = {
         "still": moving_texture(7, 96, 128, speed=0),

@@ -1,5 +1,6 @@
 """`shake` as a whole: photographs into shards."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from blursynth.errors import PhotoError, SettingsError
+from blursynth.errors import PhotoError, RefusedError, SettingsError
 from blursynth.make import Engine, MakeConfig, make_dataset
 from blursynth.make.rebuild import rebuild_pair
 from blursynth.make.stills import ShakeConfig, shake_dataset
@@ -107,7 +108,11 @@ def test_a_bad_photograph_does_not_stop_the_others(photos: list[Path], tmp_path:
 
 def test_photographs_are_split_by_content(photos: list[Path], tmp_path: Path) -> None:
     shake_dataset(photos, tmp_path / "out", ShakeConfig(per_photo=1, split="train:0.5,val:0.5"))
-    assert {entry.split for entry in Manifest.read(tmp_path / "out")} <= {"train", "val"}
+    sides = {entry.source_sha256: entry.split for entry in Manifest.read(tmp_path / "out")}
+    assert set(sides.values()) == {"train", "val"}
+    renamed = [photo.rename(tmp_path / f"other {photo.name}") for photo in reversed(photos)]
+    shake_dataset(renamed, tmp_path / "again", ShakeConfig(per_photo=1, split="train:0.5,val:0.5"))
+    assert {entry.source_sha256: entry.split for entry in Manifest.read(tmp_path / "again")} == sides
 
 
 def test_a_folder_of_clips_takes_no_photographs(make_clip: ClipMaker, photos: list[Path], tmp_path: Path) -> None:
@@ -124,6 +129,29 @@ def test_a_pair_is_made_again_from_its_record(photos: list[Path], tmp_path: Path
     assert not rebuild_pair(entry.path(tmp_path / "out"), 2, photos[0]).different
     with pytest.raises(PhotoError, match="SHA-256"):
         rebuild_pair(entry.path(tmp_path / "out"), 2, photos[1])
+
+
+def test_pairs_of_a_measured_curve_and_a_gyro_log_are_made_again(photos: list[Path], tmp_path: Path) -> None:
+    curve, log = tmp_path / "camera.csv", tmp_path / "gyro.csv"
+    curve.write_text("".join(f"{(i / 255) ** 2.4}\n" for i in range(256)))
+    log.write_text("t,gx,gy,gz\n" + "".join(f"{i / 200:.3f},{i % 7 / 10},0.3,0\n" for i in range(400)))
+    config = ShakeConfig(per_photo=2, crf=str(curve), gyro=str(log), focal_px=150, exposure_seconds="0.1")
+    shake_dataset(photos[:1], tmp_path / "out", config)
+    (entry,) = Manifest.read(tmp_path / "out")
+    curve.unlink()
+    assert not rebuild_pair(entry.path(tmp_path / "out"), 1, photos[0], gyro=log).different
+    with pytest.raises(SettingsError, match="--gyro"):
+        rebuild_pair(entry.path(tmp_path / "out"), 1, photos[0])
+    log.write_text(log.read_text() + "9,0,0,0\n")
+    with pytest.raises(RefusedError, match="not the log"):
+        rebuild_pair(entry.path(tmp_path / "out"), 1, photos[0], gyro=log)
+
+
+def test_a_pipe_is_no_photograph(photos: list[Path], tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    summary = shake_dataset([tmp_path / "pipe.jpg", photos[0]], tmp_path / "out", ShakeConfig(per_photo=1))
+    assert "regular file" in str(summary.photos[0].error)
+    assert summary.photos[1].pairs == 1
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,8 @@ def check_output(path: Path, suffix: str, *, overwrite: bool = False) -> None:
     """
     if path.suffix.lower() != suffix:
         raise SettingsError(f"{printable(path)}: choose a name that ends in {suffix}")
+    if not path.parent.is_dir():
+        raise SettingsError(f"{printable(path)}: its folder is not there; make it first")
     refuse_existing(path, overwrite=overwrite)
 
 

@@ -15,6 +15,7 @@ from blursynth.cli.options import (
     SectionedCommand,
     SizeType,
     engine_options,
+    interpolator_of,
     light_options,
     talk_options,
 )
@@ -140,9 +141,24 @@ def command(
         overwrite=overwrite,
         engine=Engine(jobs, backend, scheduler),
         part=part,
-        interpolator=_interpolator(config.interpolate_with),
+        interpolator=interpolator_of(config.interpolate_with),
         progress=screen,
     )
+    _tell(screen, summary)
+    if preview_video and summary.pairs:
+        write_preview(summary, preview_video, overwrite=overwrite, progress=screen)
+    screen.note(
+        f"{summary.pairs} pairs of {len(summary.clips)} clip(s), {_length(config)}, response curve {config.crf}"
+    )
+    click.echo(json.dumps(asdict(summary), default=str) if as_json else str(output))
+    if not summary.pairs and summary.clips:
+        reasons = ", ".join(f"{count} for {reason}" for reason, count in summary.rejected.items())
+        raise PartialError(f"no window became a pair: {reasons}")
+    if lost := [clip for clip in summary.clips if not clip.is_whole]:
+        raise PartialError(f"{len(lost)} of {len(summary.clips)} clip(s) gave less than they should: {lost[0].path}")
+
+
+def _tell(screen: Screen, summary: Any) -> None:
     for clip in summary.clips:
         for note in clip.notes:
             screen.note(f"{clip.path}: {note}")
@@ -150,18 +166,8 @@ def command(
             screen.error(clip.error)
         if screen.verbosity > 0:
             screen.note(f"{clip.path}: {clip.pairs} of {clip.planned} pairs in {', '.join(clip.shards) or 'no shard'}")
-    if preview_video and summary.pairs:
-        write_preview(summary, preview_video, overwrite=overwrite, progress=screen)
-    length = config.exposure or (f"{config.shutter_angle:g}°" if config.shutter_angle else f"window {config.window}")
-    screen.note(f"{summary.pairs} pairs of {len(summary.clips)} clip(s), {length}, {config.crf}")
-    click.echo(json.dumps(asdict(summary), default=str) if as_json else str(output))
-    if lost := [clip for clip in summary.clips if not clip.is_whole]:
-        raise PartialError(f"{len(lost)} of {len(summary.clips)} clip(s) gave less than they should: {lost[0].path}")
 
 
-def _interpolator(name: str) -> Any:
-    if name == "dis":
-        return None
-    from blursynth.model.rife import Rife  # noqa: PLC0415  # torch takes seconds
-
-    return Rife.load("cpu")  # the same bytes with any engine
+def _length(config: Any) -> str:
+    exposure = config.exposure_rule()
+    return f"exposures of {exposure.seconds} s" if exposure else f"window {config.window}"

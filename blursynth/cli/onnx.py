@@ -30,8 +30,9 @@ def command(
 ) -> None:
     """Write a network as an ONNX file, for programs without PyTorch.
 
-    CHECKPOINT is one of ours, or published weights of DeepDeblur-PyTorch. The file takes any number of images of any
-    size that is a multiple of what its metadata say. It is written if ONNX Runtime computes with it what PyTorch does.
+    CHECKPOINT is one of ours, or published weights of DeepDeblur-PyTorch or NAFNet. The file takes any number of
+    images of any size that is a multiple of what its metadata say. It is written if ONNX Runtime computes with it what
+    PyTorch computes.
 
     \b
       blursynth onnx runs/mine/best.safetensors -o deblur.onnx --licence MIT

@@ -18,6 +18,7 @@ __all__ = [
     "SizeType",
     "device_option",
     "engine_options",
+    "interpolator_of",
     "light_options",
     "outline",
     "talk_options",
@@ -81,6 +82,15 @@ def engine_options(command: Command) -> Command:
     scheduler = click.option("--scheduler", metavar="ADDRESS", help="Of a Dask cluster, tcp://HOST:PORT.")
     part = click.option("--part", metavar="K/N", help="Make the K-th of N shares; runs may share the folder.")
     return jobs(backend(scheduler(part(command))))
+
+
+def interpolator_of(name: str) -> Any:
+    """Return what makes sub-frames by its name; None for the built-in one."""
+    if name == "dis":
+        return None
+    from blursynth.model.rife import Rife  # noqa: PLC0415  # torch takes seconds
+
+    return Rife.load("cpu")  # the same bytes with any engine
 
 
 def light_options(command: Command) -> Command:

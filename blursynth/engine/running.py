@@ -33,7 +33,7 @@ __all__ = ["BACKENDS", "Engine", "Failure", "attempt", "failure_of", "run_tasks"
 BACKENDS = ("local", "dask")
 
 _MAX_JOBS = 1024
-_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/]+(:[0-9]{1,5})?/?")
+_ADDRESS = re.compile(r"tcp://[^\s/:]+:[0-9]{1,5}/?")
 _THREADS_OF_LIBRARIES = (
     "BLIS_NUM_THREADS",
     "MKL_NUM_THREADS",

@@ -37,6 +37,17 @@ def read_png(path: Path) -> Image:
     return pixels.astype(np.uint8, copy=False)
 
 
+def is_whole_png(path: Path) -> bool:
+    """Return whether a regular file begins and ends as a PNG does; what we wrote, we wrote whole."""
+    try:
+        if path.is_symlink() or not path.is_file():
+            return False
+        data = path.read_bytes()
+    except OSError:
+        return False
+    return data.startswith(b"\x89PNG\r\n\x1a\n") and data.endswith(b"IEND\xaeB`\x82")
+
+
 def encode_png(image: Image) -> bytes:
     """Return the bytes of a PNG file."""
     _, data = cv2.imencode(".png", image)

@@ -12,7 +12,15 @@ from blursynth.crf import response_curve
 from blursynth.errors import PhotoError, RefusedError, SettingsError
 from blursynth.files import locked, make_directory, printable, sweep, write_bytes
 from blursynth.gopro.clips import GoproClip, GoproPair, gopro_clips, pairs_of
-from blursynth.gopro.images import Image, encode_png, largest_difference, linear_light_mean, read_png, rounded_mean
+from blursynth.gopro.images import (
+    Image,
+    encode_png,
+    is_whole_png,
+    largest_difference,
+    linear_light_mean,
+    read_png,
+    rounded_mean,
+)
 from blursynth.gopro.report import ClipReport, Comparison, RebuildReport
 from blursynth.progress import SILENT, Progress
 
@@ -94,6 +102,11 @@ def _check_folders(source: Path, output: Path | None, against: Path | None, clip
         raise SettingsError("rebuild: no clips are chosen")
     if output is None and against is None:
         raise SettingsError("rebuild: nothing to do; give an output with -o, a GOPRO_Large with --against, or both")
+    for given in (source, against):
+        if output and given and output.resolve().is_relative_to(given.resolve()):
+            raise SettingsError(
+                f"{printable(output)}: lies in {printable(given)}, which is only read; choose another -o"
+            )
     example = f"{clips[0].split}/{clips[0].name}"
     if not any((source / clip.split / clip.name).is_dir() for clip in clips):
         raise RefusedError(f"{printable(source)}: no clip of GOPRO_Large_all is here; its folders are called {example}")
@@ -195,7 +208,7 @@ class _ClipWork:
     def _is_there(self, pair: GoproPair) -> bool:
         if self._target is None or self._job.overwrite:
             return False
-        return all(self._path(kind, pair).exists() for kind in self._job.kinds)
+        return all(is_whole_png(self._path(kind, pair)) for kind in self._job.kinds)
 
     def _give_up(self, pair: GoproPair, missing: list[int]) -> None:
         if pair.is_published_whole:

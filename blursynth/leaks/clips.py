@@ -12,12 +12,13 @@ from blursynth.errors import RefusedError, SettingsError
 from blursynth.files import check_regular_file, expand, printable
 from blursynth.gopro import GOPRO_FRAME_RATE, gopro_clips
 from blursynth.photos import PHOTO_SUFFIXES
-from blursynth.recordings import SPLITS, recording_of
+from blursynth.recordings import SPLITS, is_time, recording_of
 from blursynth.shards import Entry, Manifest, Shard
 
 __all__ = ["AuditedClip", "gopro_split", "read_clips"]
 
 _MAX_LIST_BYTES = 1 << 26
+_MAX_PAIRS = 10**12
 _COLUMNS = ("split", "name", "pairs", "creation_time", "first_seconds", "last_seconds", "source_sha256")
 _TIME_BASE = re.compile(r"([1-9]\d{0,8})(?:/([1-9]\d{0,8}))?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -212,12 +213,15 @@ def _named(split: str, name: str, row: Mapping[str, str]) -> AuditedClip:
     sha256 = row.get("source_sha256", "")
     if sha256 and not _SHA256.fullmatch(sha256):
         raise SettingsError(f"source_sha256 {printable(sha256)!r}: 64 hexadecimal digits belong there")
-    recording = recording_of(name, row.get("creation_time"))
+    time = row.get("creation_time", "")
+    if time and not is_time(time):
+        raise SettingsError(f"creation_time {printable(time)!r}: write it as 2026-11-22T10:30:00")
+    recording = recording_of(name, time)
     seconds = _seconds(row) or _gopro_seconds(Path(name).stem)
     known_pairs = {clip.name: clip.pairs for clip in gopro_clips()}
     pairs = int(row["pairs"]) if row.get("pairs") else known_pairs.get(Path(name).stem, 0)
-    if pairs < 0:
-        raise SettingsError(f"pairs {pairs}: a count is 0 or more")
+    if not 0 <= pairs <= _MAX_PAIRS:
+        raise SettingsError(f"pairs {row['pairs'][:40]}: a count is from 0 to {_MAX_PAIRS}")
     return AuditedClip(split, name, recording, pairs, sha256, seconds, recording if seconds else "")
 
 

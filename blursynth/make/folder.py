@@ -100,17 +100,18 @@ def open_folder(
         if part and any(not manifest.is_ours(entry.shard) for entry in others):
             raise SettingsError(f"{printable(path)}: other runs made pairs of other settings there; use another -o")
         yield Folder(manifest, tuple(others))
+        sweep(path)  # workers of a killed run may have written until a moment ago
 
 
 def _differences(manifest: Manifest, entries: Sequence[Entry], settings: Settings) -> str:
     try:
         with Shard(entries[0].path(manifest.directory)) as shard:
             theirs = json.loads(shard.attributes["config"])
-    except (RefusedError, KeyError, ValueError):
+    except (RefusedError, KeyError, ValueError, TypeError, RecursionError):
         return "other settings"
     ours = json.loads(json.dumps(settings.settings()))
-    if set(theirs) != set(ours):
-        return "other settings"
+    if not isinstance(theirs, dict) or set(theirs) != set(ours):
+        return "other settings, of clips or of photographs"
     different = [f"{name} {value}" for name, value in theirs.items() if ours[name] != value]
     return ", ".join(different) or "other settings"
 

@@ -67,6 +67,11 @@ def plan_clip(info: VideoInfo, sha256: str, config: MakeConfig, *, stem: str | N
     info = _with_true_rate(info, config)
     rule = config.rule()
     if isinstance(rule, ExposureRule):
+        if rule.seconds * info.frame_rate < 1:
+            raise VideoError(
+                f"{printable(info.path)}: an exposure of {float(rule.seconds):g} s is shorter than the step "
+                f"between frames, {float(1 / info.frame_rate):g} s: nothing blurs; choose a longer one, or --source-fps"
+            )
         windows = plan_exposures(info.frame_times(), rule, info.time_base)
         needed = f"an exposure of {float(rule.seconds):g} s does not fit; choose a shorter --exposure"
     else:

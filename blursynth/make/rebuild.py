@@ -2,8 +2,9 @@
 
 import json
 import re
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,12 +23,14 @@ from blursynth.files import (
     sha256_of,
     write_bytes,
 )
+from blursynth.interpolate import Interpolator
 from blursynth.make.measuring import Meter
 from blursynth.make.plan import ClipPlan, plan_clip
 from blursynth.make.settings import MakeConfig
 from blursynth.make.stills.photo import pairs_of_photo
 from blursynth.make.stills.settings import ShakeConfig
 from blursynth.rendition import Rendition, rendition_of_shard
+from blursynth.shake import read_gyro
 from blursynth.shards import Manifest, Shard
 from blursynth.synthesis import Pair, Synthesizer
 from blursynth.video import describe
@@ -54,7 +57,7 @@ def find_pair(folder: Path, name: str) -> tuple[Path, int]:
     SettingsError
         If the name makes no sense or no such pair is there.
     """
-    match = re.fullmatch(r"(.+?)(?:\.h5)?:(\d{1,9})", name)
+    match = re.fullmatch(r"(.+?)(?:\.h5)?:([0-9]{1,9})", name)
     if not match:
         raise SettingsError(f"pair {printable(name)!r}: write SHARD:ROW, for example clip-0a1b2c3d-00000.h5:3")
     entry = Manifest.read(folder).get(f"{match[1]}.h5")
@@ -67,8 +70,24 @@ def find_pair(folder: Path, name: str) -> tuple[Path, int]:
     return entry.path(folder), int(match[2])
 
 
-def rebuild_pair(shard_path: Path, row: int, source: Path) -> Rebuilt:
+def rebuild_pair(
+    shard_path: Path,
+    row: int,
+    source: Path,
+    *,
+    gyro: Path | None = None,
+    interpolator: Callable[[str], Interpolator | None] = lambda _name: None,
+) -> Rebuilt:
     """Make one pair again from its clip or photograph and what its shard records, and compare.
+
+    Parameters
+    ----------
+    source
+        The clip or photograph.
+    gyro
+        The log that shook it, if one did.
+    interpolator
+        Gives what makes sub-frames by the setting's name, where that is not ``dis``.
 
     Raises
     ------
@@ -77,15 +96,15 @@ def rebuild_pair(shard_path: Path, row: int, source: Path) -> Rebuilt:
     VideoError, PhotoError
         If ``source`` is not what the pair was made of.
     SettingsError
-        If a gyro log or response curve that it was made with is no longer where it was.
+        If the gyro log that shook it is not given.
     """
     with Shard(shard_path) as shard:
         settings = _settings(shard)
         number = int(shard.rows()[row]["number"])
         if "per_photo" in settings:
-            images = _from_photo(shard, settings, number, source)
+            images = _from_photo(shard, settings, number, source, gyro)
         else:
-            images = _from_clip(shard, settings, number, source)
+            images = _from_clip(shard, settings, number, source, interpolator)
         stored: dict[str, NDArray[Any]] = dict(zip(("blurry", "sharp"), shard.pair(row), strict=True))
         if shard.has_light:
             stored |= shard.light(row)
@@ -95,19 +114,19 @@ def rebuild_pair(shard_path: Path, row: int, source: Path) -> Rebuilt:
 
 def _settings(shard: Shard) -> dict[str, Any]:
     try:
-        settings = json.loads(shard.attributes["config"])
+        settings = dict(json.loads(shard.attributes["config"]))
         for name in ("resize", "size"):
             if settings.get(name) is not None:
                 settings[name] = (int(settings[name][0]), int(settings[name][1]))
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, RecursionError) as error:
         raise ShardError(f"{printable(shard.path)}: the record of its settings is damaged ({error})") from error
-    return dict(settings)
+    return settings
 
 
 def _config(shard: Shard, kind: type[_Config], settings: dict[str, Any]) -> _Config:
     try:
         return kind(**settings)
-    except TypeError as error:
+    except (TypeError, AttributeError, SettingsError) as error:
         raise ShardError(f"{printable(shard.path)}: the record of its settings is damaged ({error})") from error
 
 
@@ -119,29 +138,45 @@ def _check_source(shard: Shard, source: Path, error: type[RefusedError]) -> str:
     return sha256
 
 
-def _from_photo(shard: Shard, settings: dict[str, Any], number: int, photo: Path) -> dict[str, NDArray[Any]]:
+def _checked_gyro(shard: Shard, recorded: str, given: Path | None) -> Path:
+    if given is None:
+        raise SettingsError(f"{printable(shard.path)}: was shaken by a gyroscope's log; name it with --gyro")
+    if f"sha256:{sha256_of(given)}" != recorded:
+        raise RefusedError(f"{printable(given)}: is not the log that {printable(shard.path)} was shaken by")
+    return given
+
+
+def _from_photo(
+    shard: Shard, settings: dict[str, Any], number: int, photo: Path, gyro: Path | None
+) -> dict[str, NDArray[Any]]:
     sha256 = _check_source(shard, photo, PhotoError)
-    if settings.get("gyro"):
-        raise SettingsError(f"{printable(shard.path)}: was shaken by a gyro log, which a shard does not hold")
-    config = _config(shard, ShakeConfig, settings)
-    for pair in pairs_of_photo(photo, sha256, config):
+    log = read_gyro(_checked_gyro(shard, settings["gyro"], gyro)) if settings.get("gyro") else None
+    # The curves are in the shard itself; their files may be gone.
+    config = _config(shard, ShakeConfig, {**settings, "crf": "srgb", "output_crf": "same", "gyro": None})
+    rendition = rendition_of_shard(shard.path, shard.attributes)
+    for pair in pairs_of_photo(photo, sha256, config, rendition, log):
         if pair.row["number"] == number:
             return pair.images
     raise ShardError(f"{printable(shard.path)}: pair {number} is not one of its settings")
 
 
-def _from_clip(shard: Shard, settings: dict[str, Any], number: int, clip: Path) -> dict[str, NDArray[Any]]:
+def _from_clip(
+    shard: Shard,
+    settings: dict[str, Any],
+    number: int,
+    clip: Path,
+    interpolator: Callable[[str], Interpolator | None],
+) -> dict[str, NDArray[Any]]:
     info = describe(clip)
     sha256 = _check_source(shard, clip, VideoError)
     # The curve is in the shard itself; its file may be gone.
     config = _config(shard, MakeConfig, {**settings, "crf": "linear", "output_crf": "same"})
-    if config.interpolate_with != "dis":
-        raise SettingsError(f"{printable(shard.path)}: sub-frames of {config.interpolate_with} are not made again yet")
     plan = plan_clip(info, sha256, config)
+    plan = replace(plan, interpolator=interpolator(config.interpolate_with) or plan.interpolator)
     windows = {window.number: window for part in plan.parts for window in part.windows}
     if number not in windows:
         raise ShardError(f"{printable(shard.path)}: holds window {number}, which the clip does not have")
-    return _make(plan, rendition_of_shard(shard.attributes), windows[number]).images
+    return _make(plan, rendition_of_shard(shard.path, shard.attributes), windows[number]).images
 
 
 def _make(plan: ClipPlan, rendition: Rendition, window: Window) -> Pair:
@@ -153,6 +188,7 @@ def _make(plan: ClipPlan, rendition: Rendition, window: Window) -> Pair:
         capacity=stop - first,
         resize=config.resize,
         sub_frames=config.sub_frames(),
+        interpolator=plan.interpolator,
         keeps_light=config.store == "linear",
     )
     with ThreadPoolExecutor(1) as executor:

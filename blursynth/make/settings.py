@@ -120,6 +120,8 @@ class MakeConfig:
                 continue
             if not (math.isfinite(value) and value >= 0):
                 raise SettingsError(f"{option} {value}: must be 0 or more")
+            if name == "min_sharpness" and value > 1:
+                raise SettingsError(f"{option} {value}: sharpness is from 0 to 1")
             if not self.measure:
                 raise SettingsError(f"{option} needs what --no-measure leaves out")
 
@@ -138,6 +140,8 @@ class MakeConfig:
             return None
         if self.stride is not None:
             raise SettingsError("stride counts frames; with an exposure, give --output-fps")
+        if self.window != "7":
+            raise SettingsError(f"window {self.window} counts frames; leave it out with an exposure")
         period = None if rate is None else 1 / rate
         if self.shutter_angle is None:
             return ExposureRule(ExposureRule.parse_seconds(str(self.exposure)), period)

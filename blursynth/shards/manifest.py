@@ -21,7 +21,8 @@ __all__ = ["MANIFEST_NAME", "SPLITS", "Entry", "Manifest"]
 
 MANIFEST_NAME = "manifest.jsonl"
 SPLITS = ("", *recordings.SPLITS)
-_PART_NAME = re.compile(r"manifest-\d+-of-\d+\.jsonl")
+_PART_NAME = re.compile(r"manifest-[1-9][0-9]{0,6}-of-[1-9][0-9]{0,6}\.jsonl")
+_MAX_NUMBER = 10**15
 _MAX_BYTES = 1 << 30
 _MAX_LINE_BYTES = 1 << 16
 _SHARD_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}\.h5")
@@ -61,6 +62,9 @@ class Entry:
         if not _SHARD_NAME.fullmatch(self.shard):
             raise ShardError(f"shard name {printable(self.shard)!r} is not allowed")
         hashes = (self.sha256, self.source_sha256, self.settings_sha256)
+        numbers = (self.bytes, self.pairs, self.planned, self.height, self.width)
+        if max(numbers) > _MAX_NUMBER or self.planned < self.pairs:
+            raise ShardError("a number is out of range")
         is_sized = (self.pairs > 0) == (self.bytes > 0) and min(self.bytes, self.pairs) >= 0
         if not is_sized or min(self.height, self.width) < 1 or not all(map(_SHA256.fullmatch, hashes)):
             raise ShardError("a number or hash is out of range")
@@ -155,7 +159,9 @@ class Manifest:
         for path in paths:
             entries = manifest._entries if path.name == manifest._name else manifest._of_others
             for shard, entry in _entries(path).items():
-                entries.setdefault(shard, entry)
+                if manifest._all().get(shard, entry) != entry:
+                    raise ShardError(f"{printable(path)}: {shard} is listed otherwise in another manifest; remove one")
+                entries[shard] = entry
         return manifest
 
     def _all(self) -> dict[str, Entry]:

@@ -12,13 +12,14 @@ from torch import Tensor
 from blursynth.shake import ShakeRule
 from blursynth.shake.rule import generator
 
-__all__ = ["Cut", "draw_cut", "masks", "visible"]
+from .transfer import sent
+
+__all__ = ["Cut", "draw_cut", "masks"]
 
 _STREAM = 2  # of the generator: the one from which `draw_layers` draws
 _NUM_WAVES = 6
 _GROUND_WAVES, _BLOB_WAVES, _BLOB_LEVELS = 0.05, 0.12, 1.6
 _AMPLITUDE = (2 / _NUM_WAVES) ** 0.5
-_PROBES = 17
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,7 +29,7 @@ class Cut:
     Parameters
     ----------
     depths
-        (L,) in units of the farthest layer's, falling.
+        (L,) in units of the farthest layer's: 1.0 first, then falling.
     is_ground
         Whether near layers are below a wavy horizon; else they are blobs.
     edges
@@ -60,47 +61,6 @@ def draw_cut(rule: ShakeRule, key: int) -> Cut:
     return Cut(tuple(depths), is_ground, edges, waves)
 
 
-def visible(cut: Cut, size: tuple[int, int], box: tuple[int, int, int, int]) -> Cut:
-    """Return the layers that are not certainly hidden, or covered by a nearer one, everywhere in a part of the photo.
-
-    Parameters
-    ----------
-    size
-        (height, width) of the photograph.
-    box
-        Top, left, height and width of the part.
-    """
-    top, left, height, width = box
-    side = max(size)
-    ys, xs = np.linspace(top, top + height - 1, _PROBES), np.linspace(left, left + width - 1, _PROBES)
-    between = math.hypot(height, width) / (_PROBES - 1) / 2 / side  # from any pixel to the nearest probe
-    wanted = [0]
-    for layer in range(1, len(cut.depths)):
-        level, softness = cut.edges[layer - 1]
-        waves = cut.waves[layer - 1, :, :, None, None]
-        field = _AMPLITUDE * np.cos(waves[:, 0] * xs / side + waves[:, 1] * ys[:, None] / side + waves[:, 2]).sum(
-            axis=0
-        )
-        steepness = _AMPLITUDE * np.hypot(waves[:, 0], waves[:, 1]).sum()
-        if cut.is_ground:
-            field = (ys[:, None] - level * size[0]) / side + _GROUND_WAVES * field
-            steepness = 1 + _GROUND_WAVES * steepness
-        else:
-            field = _BLOB_WAVES * (field - _BLOB_LEVELS * (level - 0.5))
-            steepness *= _BLOB_WAVES
-        unsure = steepness * between + 1e-4
-        if field.min() - unsure >= softness / 2:
-            wanted = [layer]
-        elif field.max() + unsure > -softness / 2:
-            wanted.append(layer)
-    return Cut(tuple(cut.depths[layer] for layer in wanted), cut.is_ground, *_of(cut, wanted[1:]))
-
-
-def _of(cut: Cut, layers: list[int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    chosen = np.array(layers, np.int64) - 1
-    return cut.edges[chosen], cut.waves[chosen]
-
-
 def masks(cuts: Sequence[Cut], rows: Tensor, columns: Tensor, heights: Tensor, sides: Tensor) -> Tensor:
     """Paint how much each nearer layer covers.
 
@@ -118,8 +78,8 @@ def masks(cuts: Sequence[Cut], rows: Tensor, columns: Tensor, heights: Tensor, s
     (L - 1, N, H, W) float32 in [0, 1].
     """
     device = rows.device
-    waves = torch.from_numpy(np.stack([cut.waves for cut in cuts], axis=1)).to(device)  # (L - 1, N, 6, 3)
-    edges = torch.from_numpy(np.stack([cut.edges for cut in cuts], axis=1)).to(device)[..., None, None]
+    waves = sent(torch.from_numpy(np.stack([cut.waves for cut in cuts], axis=1)), device)  # (L - 1, N, 6, 3)
+    edges = sent(torch.from_numpy(np.stack([cut.edges for cut in cuts], axis=1)), device)[..., None, None]
     along_x = waves[..., 0, None] * (columns / sides[:, None])[:, None]  # (L - 1, N, 6, W)
     along_y = waves[..., 1, None] * (rows / sides[:, None])[:, None] + waves[..., 2, None]
     field = torch.zeros(*along_x.shape[:2], rows.shape[1], columns.shape[1], dtype=torch.float32, device=device)
@@ -133,6 +93,6 @@ def masks(cuts: Sequence[Cut], rows: Tensor, columns: Tensor, heights: Tensor, s
         below.float() + _GROUND_WAVES * field,
         _BLOB_WAVES * (field - (_BLOB_LEVELS * (level - 0.5)).float()),
     )
-    is_ground = torch.tensor([cut.is_ground for cut in cuts]).to(device)[:, None, None]
+    is_ground = sent(torch.tensor([cut.is_ground for cut in cuts]), device)[:, None, None]
     ramp = (torch.where(is_ground, ground, blobs) / softness.float() + 0.5).clamp(0, 1)
     return ramp * ramp * (3 - 2 * ramp)

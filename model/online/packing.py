@@ -28,7 +28,7 @@ __all__ = ["MAX_BYTES", "PackResult", "is_pack", "load_pack", "pack_photos"]
 MAX_BYTES = 45_000_000
 _MAGIC = b"blursynth photographs 1\n"
 _MAX_MANIFEST_BYTES = 16_000_000
-_QUALITY = 90
+_QUALITY, _LEAST_QUALITY = 85, 75
 _FIRST_SIDE = 2048
 _LEAST_SIDE = 256
 _AIM = 0.98  # of the room there is, when a smaller size is guessed
@@ -50,12 +50,14 @@ class _Entry:
     sha256: str
 
 
-def pack_photos(paths: Sequence[Path], out: Path, *, max_bytes: int = MAX_BYTES, overwrite: bool = False) -> PackResult:
+def pack_photos(
+    paths: Sequence[Path], out: Path, *, max_bytes: int = MAX_BYTES, quality: int = _QUALITY, overwrite: bool = False
+) -> PackResult:
     """Put photographs into one file.
 
     Their own files go in as they are, if there is room. If not, pictures are reduced to one long side, as long as there
-    is room for, and stored as JPEG of quality 90 with whole chroma: a smaller picture is sharper, one of lower quality
-    would teach a network to draw blocks.
+    is room for, and stored as JPEG: a smaller picture is sharper, one of low quality would teach a network to draw
+    blocks.
 
     Parameters
     ----------
@@ -65,6 +67,8 @@ def pack_photos(paths: Sequence[Path], out: Path, *, max_bytes: int = MAX_BYTES,
         File to write.
     max_bytes
         How large it may be.
+    quality
+        Of JPEG, 75 to 100, where pictures are stored anew; from 90 on without halving the colour's resolution.
 
     Raises
     ------
@@ -77,18 +81,20 @@ def pack_photos(paths: Sequence[Path], out: Path, *, max_bytes: int = MAX_BYTES,
     """
     if not paths:
         raise SettingsError("no photographs were given to pack")
+    if not _LEAST_QUALITY <= quality <= 100:
+        raise SettingsError(f"quality {quality}: must be from {_LEAST_QUALITY} to 100")
     names = [printable(path.name) for path in paths]
     files = [_read(path) for path in paths]
     pack, side = _joined(names, files, None), None
     if len(pack) > max_bytes:
         pictures = [Image.fromarray(read_pixels(data, name)) for data, name in zip(files, names, strict=True)]
         side = min(_FIRST_SIDE, max(max(picture.size) for picture in pictures))
-        pack = _joined(names, _reduced(pictures, side), side)
+        pack = _joined(names, _reduced(pictures, side, quality), side)
         while len(pack) > max_bytes:
             side = int(side * math.sqrt(_AIM * max_bytes / len(pack)))
             if side < _LEAST_SIDE:
                 raise SettingsError(f"{len(paths)} photographs do not fit into {max_bytes:,} bytes; pack fewer")
-            pack = _joined(names, _reduced(pictures, side), side)
+            pack = _joined(names, _reduced(pictures, side, quality), side)
     write_bytes(out, pack, overwrite=overwrite)
     return PackResult(len(paths), len(pack), side)
 
@@ -100,17 +106,17 @@ def _read(path: Path) -> bytes:
     return data
 
 
-def _reduced(pictures: Sequence[Image.Image], side: int) -> list[bytes]:
-    return [_encoded(picture, side) for picture in pictures]
+def _reduced(pictures: Sequence[Image.Image], side: int, quality: int) -> list[bytes]:
+    return [_encoded(picture, side, quality) for picture in pictures]
 
 
-def _encoded(picture: Image.Image, side: int) -> bytes:
+def _encoded(picture: Image.Image, side: int, quality: int) -> bytes:
     longest = max(picture.size)
     if longest > side:
         width, height = (max(1, round(length * side / longest)) for length in picture.size)
         picture = picture.resize((width, height), Image.Resampling.BICUBIC)
     file = io.BytesIO()
-    picture.save(file, "JPEG", quality=_QUALITY, subsampling="4:4:4")
+    picture.save(file, "JPEG", quality=quality, subsampling="4:4:4" if quality >= 90 else "4:2:0")
     return file.getvalue()
 
 

@@ -19,12 +19,13 @@ from blursynth.files import check_regular_file, printable
 
 from .transfer import sent
 
-__all__ = ["PHOTO_SUFFIXES", "PhotoSet", "detail", "photo_set", "read_pixels", "read_set"]
+__all__ = ["PHOTO_SUFFIXES", "SHAKE_ROOM_PX", "PhotoSet", "detail", "photo_set", "read_pixels", "read_set"]
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff")
 _MODES = {"RGB", "L", "RGBA", "RGBX", "P", "1", "LA"}
 _MAX_PIXELS = 150_000_000
 _MIN_SIDE = 48
+SHAKE_ROOM_PX = 16  # that a photograph must be larger than its crops
 _BLOCK = 32
 _BUSY_CODES = 6.0  # the mean gradient from which a block counts as full of detail
 _LEAST_WEIGHT = 0.02
@@ -86,6 +87,19 @@ class PhotoSet:
         parts = [(self.names[i], self.pixels[self.firsts[i] : ends[i]].cpu().numpy(), self.sizes[i]) for i in chosen]
         images = ((name, pixels.reshape(*size, 3)) for name, pixels, size in parts)
         return photo_set(images, self.curve).to(self.device)
+
+    def for_patch(self, patch: int) -> "PhotoSet":
+        """Return the photographs that crops of ``patch`` px and a little shake fit into.
+
+        Raises
+        ------
+        SettingsError
+            If there are none.
+        """
+        chosen = [i for i, size in enumerate(self.sizes) if min(size) >= patch + SHAKE_ROOM_PX]
+        if not chosen:
+            raise SettingsError(f"patch {patch}: no photograph has {patch + SHAKE_ROOM_PX} px on each side")
+        return self if len(chosen) == len(self) else self.select(chosen)
 
     def cut_out(self, photos: Sequence[int], rows: Tensor, columns: Tensor) -> Tensor:
         """Return parts of photographs; places outside show the nearest pixel.

@@ -68,7 +68,7 @@ def shake_crops(photos: PhotoSet, shots: Sequence[Shot], patch: int, *, renderer
     blurry = torch.empty(len(shots), patch, patch, 6, dtype=torch.float32, device=device)
     sharp = torch.empty(len(shots), patch, patch, 3, dtype=torch.uint8, device=device)
     for chosen in _alike(shots, _limit(_MAX_SHOTS, device)):
-        places = torch.tensor(chosen).to(device)
+        places = sent(torch.tensor(chosen), device)
         seen, codes = _rendered(photos, [shots[i] for i in chosen], patch, renderer)
         blurry.index_copy_(0, places, seen)
         sharp.index_copy_(0, places, codes)
@@ -76,8 +76,8 @@ def shake_crops(photos: PhotoSet, shots: Sequence[Shot], patch: int, *, renderer
 
 
 def _alike(shots: Sequence[Shot], most: int) -> Iterator[list[int]]:
-    """Group shots with equally many layers and about as many poses."""
-    order = sorted(range(len(shots)), key=lambda i: (len(shots[i].cut.depths), shots[i].num_poses))
+    """Group shots with equally many layers and about as many poses, those with the most first."""
+    order = sorted(range(len(shots)), key=lambda i: (len(shots[i].cut.depths), -shots[i].num_poses))
     group: list[int] = []
     for i in order:
         if group and (len(group) == most or len(shots[i].cut.depths) != len(shots[group[0]].cut.depths)):
@@ -96,20 +96,18 @@ def _rendered(photos: PhotoSet, shots: list[Shot], patch: int, renderer: Rendere
     tops, lefts, heights, widths, focal, readout, num_poses = sent(torch.from_numpy(values), device)
     tracks = sent(torch.from_numpy(np.stack([shot.track for shot in shots])), device)
     sides = torch.maximum(heights, widths)
-    around = torch.arange(-reach, patch + reach, dtype=torch.float64, device=device)
+    around, inside = torch.arange(-reach, patch + reach, device=device), slice(reach, reach + patch)
     all_rows, all_columns = tops[:, None] + around, lefts[:, None] + around
-    rows, columns = (places[:, reach : reach + patch] for places in (all_rows, all_columns))
+    rows, columns = all_rows[:, inside], all_columns[:, inside]
 
     codes = photos.cut_out([shot.photo for shot in shots], all_rows, all_columns)
-    light = photos.linear(codes)
+    light, sharp = photos.linear(codes), codes[:, inside, inside]
     alphas = masks([shot.cut for shot in shots], all_rows, all_columns, heights, sides)
     starts = readout[:, None] * ((rows + 0.5) / heights[:, None] - 0.5)
     by_kernel = renderer is None and device.type == "cpu" and is_available()
     step = 1 if by_kernel else _poses_at_once(device, patch)
     most_poses = step * math.ceil(max(shot.num_poses for shot in shots) / step)
     poses, weights = row_poses(tracks, starts, num_poses.long(), most_poses)
-    inside = slice(reach, reach + patch)
-    sharp = codes[:, inside, inside]
     if by_kernel:
         return mean_by_kernel(light, alphas, poses, weights, shots[0]), sharp
 
@@ -122,7 +120,9 @@ def _rendered(photos: PhotoSet, shots: list[Shot], patch: int, renderer: Rendere
     limits, render = darkest(light), renderer or mean_of_views
     for first in range(0, most_poses, step):
         part = slice(first, first + step)
-        total += render(light, limits, alphas, coefficients[:, :, part], shares[:, part], x, reach)
+        busy = slice(sum(shot.num_poses > first for shot in shots))  # those with the most poses come first
+        view = (coefficients[:, busy, part], shares[busy, part], x[busy], reach)
+        total[busy] += render(light[busy], limits[busy], alphas[:, busy], *view)
     return total, sharp
 
 

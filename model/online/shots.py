@@ -15,10 +15,10 @@ from blursynth.shake import ShakeRule, Trajectory, draw_trajectory, homographies
 from blursynth.shake.camera import rotation_matrices, warp
 from blursynth.shake.rule import generator
 
-from .masks import Cut, draw_cut, visible
+from .masks import Cut, draw_cut
 from .poses import displacements, row_poses
 
-__all__ = ["Shot", "draw_shot", "placed", "shot_of"]
+__all__ = ["Shot", "draw_shot", "shot_of"]
 
 _PLACE_STREAM = 3  # of the generator: the one from which `shaken` draws places
 _STILL_PX = 0.01  # as `expose` counts it
@@ -100,7 +100,7 @@ def draw_shot(rule: ShakeRule, key: int, size: tuple[int, int], patch: int, *, i
         if spare >= 0:
             shares = generator(key, _PLACE_STREAM).random(2)
             top, left = (_place(share, side, patch, shot.reach_px) for share, side in zip(shares, size, strict=True))
-            return placed(shot, top, left, patch)
+            return replace(shot, top=top, left=left)
         scale *= 0.8 * max(0.1, 1 + spare / (2 * shot.reach_px))
     raise SettingsError(f"photo of {size[1]}x{size[0]} px: too small for crops of {patch} px; choose a smaller patch")
 
@@ -116,13 +116,6 @@ def shot_of(trajectory: Trajectory, cut: Cut, size: tuple[int, int], *, step_px:
     num_poses = max(1, math.ceil((longest_px - _STILL_PX) / step_px))
     shot = Shot(0, size, 0, 0, track, trajectory.focal_px, readout, num_poses, 0, cut)
     return replace(shot, reach_px=_reach_px(shot, longest_px))
-
-
-def placed(shot: Shot, top: int, left: int, patch: int) -> Shot:
-    """Return the shot of a crop at a place; layers that are nowhere to be seen in it are dropped."""
-    around = patch + 2 * shot.reach_px
-    cut = visible(shot.cut, shot.size, (top - shot.reach_px, left - shot.reach_px, around, around))
-    return replace(shot, top=top, left=left, cut=cut)
 
 
 def _scaled(trajectory: Trajectory, scale: float) -> Trajectory:

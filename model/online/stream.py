@@ -24,7 +24,7 @@ from blursynth.windows import pair_key
 
 from .batch import Batch
 from .light import Darkroom
-from .photos import PhotoSet
+from .photos import SHAKE_ROOM_PX, PhotoSet
 from .rendering import Renderer, shake_crops
 from .shots import Shot, draw_shot
 
@@ -134,12 +134,12 @@ def photo_batches(
     Raises
     ------
     SettingsError
-        If a photograph is too small for the crops, or the light chain is none for photographs.
+        If a photograph is too small for the crops (see `PhotoSet.for_patch`), or the light chain is none for photographs.
     """
     if batch < 1:
         raise SettingsError(f"batch {batch}: must be 1 or more")
     for name, size in zip(photos.names, photos.sizes, strict=True):
-        if min(size) < samples.patch + 16:
+        if min(size) < samples.patch + SHAKE_ROOM_PX:
             raise SettingsError(f"{name}: {size[1]}x{size[0]} px are too few for crops of {samples.patch} px")
     darkroom = Darkroom.build(rendition, photos.device)
     stream = _ShotStream(_Shots(samples, photos.sizes, tuple(accumulate(photos.weights))), batch=batch, steps=steps)

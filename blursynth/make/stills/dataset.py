@@ -12,7 +12,7 @@ import blursynth
 from blursynth.crf import response_curve
 from blursynth.engine import Engine, Failure, run_tasks
 from blursynth.errors import BlursynthError, PhotoError, RefusedError, SettingsError
-from blursynth.files import printable, sha256_of
+from blursynth.files import check_regular_file, printable, sha256_of
 from blursynth.make.folder import Folder, open_folder, share_of
 from blursynth.make.rows import rendition_attributes
 from blursynth.make.stills.photo import pairs_of_photo
@@ -118,7 +118,11 @@ def _plan(photos: Sequence[Path], config: ShakeConfig, folder: Folder) -> list[_
     found: list[_Task | PhotoSummary] = []
     for path in photos:
         try:
+            check_regular_file(path, PhotoError)
             sha256 = sha256_of(path)
+        except PhotoError as error:
+            found.append(PhotoSummary(path, error=str(error)))
+            continue
         except OSError as error:
             found.append(PhotoSummary(path, error=f"{printable(path)}: cannot be read: {error.strerror or error}"))
             continue

@@ -5,14 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from blursynth.crf import ResponseCurve, response_curve
-from blursynth.errors import PhotoError
+from blursynth.errors import PhotoError, SettingsError
 from blursynth.files import printable
 from blursynth.make.rows import light_fields
 from blursynth.make.stills.settings import ShakeConfig
+from blursynth.motion import view
+from blursynth.motion.sharpness import edge_sharpness
 from blursynth.photos import read_photo
 from blursynth.rendition import Rendition, output_curves
 from blursynth.shake import GyroLog, Trajectory, draw_layers, draw_trajectory, trajectory_of_gyro
@@ -54,27 +57,32 @@ class _Exposed:
         return _Exposed(blurry, saturation, sharp, self.exposure_seconds, self.motion_px)
 
 
-def pairs_of_photo(path: Path, sha256: str, config: ShakeConfig) -> Iterator[StillPair]:
+def pairs_of_photo(
+    path: Path, sha256: str, config: ShakeConfig, rendition: Rendition | None = None, log: GyroLog | None = None
+) -> Iterator[StillPair]:
     """Make the pairs of a photograph, all of one size.
+
+    ``rendition`` and ``log`` stand in for those that the settings name.
 
     Raises
     ------
     PhotoError
         If it cannot be read, or is too small for the shake or the size.
     """
-    curve = response_curve(config.crf)
+    if rendition is None:
+        rendition = Rendition(response_curve(config.crf), output_curves(config.output_crf), config.chain())
+    curve = rendition.curve
     linear = _linear(path, curve)
-    log = config.gyro_log()
+    log = log or config.gyro_log()
     exposed = []
     for number in range(config.per_photo):
         key = pair_key(config.seed, sha256, number)
         try:
             exposed.append(_expose(linear, curve, config, log, key))
-        except PhotoError as error:
+        except (PhotoError, SettingsError) as error:  # of this photograph: the others may do
             raise PhotoError(f"{printable(path)}: {error}") from error
     height = min(pair.blurry.shape[0] for pair in exposed)
     width = min(pair.blurry.shape[1] for pair in exposed)
-    rendition = Rendition(curve, output_curves(config.output_crf), config.chain())
     for number, pair in enumerate(exposed):
         key = pair_key(config.seed, sha256, number)
         yield _rendered(pair.cropped(height, width), rendition, number, key, keeps_light=config.store == "linear")
@@ -151,6 +159,7 @@ def _rendered(pair: _Exposed, rendition: Rendition, number: int, key: int, *, ke
         "motion_p50_px": pair.motion_px[0],
         "motion_p95_px": pair.motion_px[1],
         "motion_max_px": pair.motion_px[2],
+        "sharpness": edge_sharpness(view(cv2.cvtColor(sharp, cv2.COLOR_RGB2GRAY))),
         "saturated_fraction": np.count_nonzero(sharp == 255) / sharp.size,
     }
     return StillPair(row, images)
