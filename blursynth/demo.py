@@ -153,6 +153,7 @@ def _training(minutes: float, seed: int) -> TrainConfig:
         learning_rate=2e-3,
         schedule="cosine",
         loss="content-l1",
+        augmentation="turns",
         save_minutes=max(minutes / 2.5, 0.05),
         seed=seed,
     )

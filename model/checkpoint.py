@@ -34,7 +34,8 @@ __all__ = [
 
 CHECKPOINT_SCHEMA = 1
 _MAX_HEADER_BYTES = 64 << 20
-_WEIGHTS, _OPTIMIZER = "weights.", "optimizer."
+_WEIGHTS = "weights"
+_TENSORS = (_WEIGHTS, "optimizer", "average", "discriminator")  # fields; with a dot, prefixes of names in the file
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,8 +43,9 @@ class Checkpoint:
     """A network, and what is needed to go on training it.
 
     ``training`` holds the settings, ``progress`` the step, the elapsed seconds and the like, ``scores`` the validation,
-    all as plain values. ``weights`` and ``optimizer`` map names to tensors; ``optimizer`` is empty where a checkpoint
-    is only for use.
+    all as plain values. The others map names to tensors. ``weights`` are those to use; what only a resumed run needs is
+    empty in a checkpoint that is only for use: ``optimizer``, and where the run has them, the running mean of the
+    weights (``average``) and the second player of adversarial training (``discriminator``, with its optimiser).
     """
 
     network: NetworkConfig
@@ -52,6 +54,8 @@ class Checkpoint:
     progress: Mapping[str, Any] = field(default_factory=dict)
     scores: Mapping[str, Any] = field(default_factory=dict)
     optimizer: Mapping[str, Tensor] = field(default_factory=dict)
+    average: Mapping[str, Tensor] = field(default_factory=dict)
+    discriminator: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -62,9 +66,11 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     OutputError
         If the disk says no.
     """
-    tensors = {f"{_WEIGHTS}{name}": tensor for name, tensor in checkpoint.weights.items()}
-    tensors |= {f"{_OPTIMIZER}{name}": tensor for name, tensor in checkpoint.optimizer.items()}
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    tensors = {
+        f"{kind}.{name}": tensor.detach().cpu().contiguous()
+        for kind in _TENSORS
+        for name, tensor in getattr(checkpoint, kind).items()
+    }
     values = {
         "schema": CHECKPOINT_SCHEMA,
         "blursynth_version": blursynth.__version__,
@@ -116,16 +122,16 @@ def _parsed(tensors: dict[str, Tensor], metadata: Mapping[str, str]) -> Checkpoi
         raise CheckpointError("it differs from what was written: the file is damaged")
     checkpoint = Checkpoint(
         network=read_config(values["network"]),
-        weights=_with_prefix(tensors, _WEIGHTS),
         training=dict(values["training"]),
         progress=dict(values["progress"]),
         scores=dict(values["scores"]),
-        optimizer=_with_prefix(tensors, _OPTIMIZER),
+        **{kind: _with_prefix(tensors, f"{kind}.") for kind in _TENSORS},
     )
     _empty_network(checkpoint)
-    broken = [name for name, tensor in checkpoint.weights.items() if not torch.isfinite(tensor.float()).all()]
-    if broken:
-        raise CheckpointError(f"{broken[0]} holds values that are not finite")
+    for kind in (_WEIGHTS, "average"):
+        for name, tensor in getattr(checkpoint, kind).items():
+            if not torch.isfinite(tensor.float()).all():
+                raise CheckpointError(f"{name} holds values that are not finite")
     return checkpoint
 
 

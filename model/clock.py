@@ -2,12 +2,12 @@
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-__all__ = ["Clock", "stopping"]
+__all__ = ["Clock", "Signals", "listening"]
 
 
 class Clock:
@@ -51,14 +51,34 @@ class Clock:
         self._waited += time.monotonic() - begin
 
 
+class Signals:
+    """What the system asked for while a run goes on."""
+
+    def __init__(self) -> None:
+        self.stopped_by: int | None = None
+        self._is_save_asked = False
+
+    def is_save_asked(self) -> bool:
+        """Return whether SIGUSR1 came since this was last asked."""
+        asked, self._is_save_asked = self._is_save_asked, False
+        return asked
+
+    def note_save(self, _number: int, _frame: FrameType | None) -> None:
+        """Remember that a checkpoint is wanted soon."""
+        self._is_save_asked = True
+
+
 @contextmanager
-def stopping() -> Iterator[Callable[[], int | None]]:
-    """Let the first Ctrl-C or SIGTERM end the run after its step; the second one acts at once."""
-    received: list[int] = []
+def listening() -> Iterator[Signals]:
+    """Let the first Ctrl-C, SIGTERM or SIGHUP end the run after its step; the second one acts at once.
+
+    SIGUSR1, which Slurm can send before it takes the machine away, asks for a checkpoint; the run goes on.
+    """
+    signals = Signals()
     before: dict[int, Any] = {}
 
     def note(number: int, _frame: FrameType | None) -> None:
-        received.append(number)
+        signals.stopped_by = signals.stopped_by or number
         signal.signal(number, before[number])
 
     try:
@@ -66,10 +86,11 @@ def stopping() -> Iterator[Callable[[], int | None]]:
             if signal.getsignal(name) is signal.SIG_IGN:  # nohup
                 continue
             before[name] = signal.signal(name, note)
+        before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, signals.note_save)
     except ValueError:
         pass  # not in the main thread, where signals do not arrive
     try:
-        yield lambda: received[0] if received else None
+        yield signals
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

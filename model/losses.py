@@ -34,9 +34,13 @@ _DECIBEL = 10 / math.log(10)
 
 
 def multiscale_content_loss(
-    restored: Sequence[Tensor], sharp: Sequence[Tensor], *, norm: Literal["l2", "l1"] = "l2"
+    restored: Sequence[Tensor],
+    sharp: Sequence[Tensor],
+    *,
+    norm: Literal["l2", "l1", "charbonnier"] = "l2",
+    coarse_weight: float = 1.0,
 ) -> Tensor:
-    """Compare two pyramids, each scale with the same weight.
+    """Compare two pyramids, each scale with the same weight unless told otherwise.
 
     Parameters
     ----------
@@ -44,6 +48,9 @@ def multiscale_content_loss(
         K tensors each, (N, 3, H, W) float in [0, 1], (N, 3, H/2, W/2), …, in the same order.
     norm
         ``"l2"``: squared error, as in the paper. ``"l1"``: absolute error, as in its authors' later code.
+        ``"charbonnier"``: `charbonnier_loss` with its epsilon.
+    coarse_weight
+        Weight of every scale but the first; the sum is divided by 2K whatever it is.
 
     Returns
     -------
@@ -63,16 +70,19 @@ def multiscale_content_loss(
     if not restored or len(restored) != len(sharp):
         msg = f"restored has {len(restored)} scales and sharp has {len(sharp)}: expected the same number, at least 1"
         raise ValueError(msg)
-    differences = [_difference(*pair) for pair in zip(restored, sharp, strict=True)]
+    pairs = list(zip(restored, sharp, strict=True))
     match norm:
         case "l2":
-            errors = [difference.square().mean() for difference in differences]
+            errors = [_difference(*pair).square().mean() for pair in pairs]
         case "l1":
-            errors = [difference.abs().mean() for difference in differences]
+            errors = [_difference(*pair).abs().mean() for pair in pairs]
+        case "charbonnier":
+            errors = [charbonnier_loss(*pair) for pair in pairs]
         case _:
-            msg = f"norm is {norm!r}: expected 'l2' or 'l1'"
+            msg = f"norm is {norm!r}: expected 'l2', 'l1' or 'charbonnier'"
             raise ValueError(msg)
-    return torch.stack(errors).mean() / 2
+    weighted = [error if k == 0 else coarse_weight * error for k, error in enumerate(errors)]
+    return torch.stack(weighted).mean() / 2
 
 
 def adversarial_loss(restored_logits: Tensor) -> Tensor:

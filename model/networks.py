@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -76,7 +76,20 @@ def read_config(values: Mapping[str, Any]) -> NetworkConfig:
     return MSCNNConfig(**arguments) if kind == "mscnn" else LiteConfig(**arguments)
 
 
-def restore_images(network: Network, blurry: Tensor) -> Tensor:
+class Restorer(Protocol):
+    """What restores images: any `Network`, and those of others."""
+
+    @property
+    def size_multiple(self) -> int:
+        """What the sides of the images must be multiples of, in px."""
+        ...
+
+    def __call__(self, blurry: Tensor, /) -> list[Tensor]:
+        """Return restored images, finest first."""
+        ...
+
+
+def restore_images(network: Restorer, blurry: Tensor) -> Tensor:
     """Restore images of any size with a network in evaluation mode.
 
     Parameters

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from blursynth.errors import SettingsError
 
-from .checkpoint import load_checkpoint, newest_checkpoint, restore_network
+from .checkpoint import newest_checkpoint
 from .device import autocast, choose_device, memory_errors
-from .networks import Network, restore_images
+from .networks import restore_images
+from .published import AnyNetwork, load_any
 
 __all__ = ["Deblurrer"]
 
@@ -38,7 +39,7 @@ class Deblurrer:
     """
 
     def __init__(
-        self, network: Network, *, device: torch.device | None = None, tile: int = _TILE, overlap: int | None = None
+        self, network: AnyNetwork, *, device: torch.device | None = None, tile: int = _TILE, overlap: int | None = None
     ) -> None:
         overlap = min(_OVERLAP, tile // 3) if overlap is None else overlap
         least = max(64, 4 * network.size_multiple)
@@ -50,7 +51,7 @@ class Deblurrer:
 
     @classmethod
     def load(cls, checkpoint: Path | None = None, *, device: str = "auto", tile: int = _TILE) -> Self:
-        """Load a checkpoint; without one, the best of the run that improved last below ``runs/``.
+        """Load a checkpoint or published PyTorch weights; without a path, the best of the run that improved last.
 
         Raises
         ------
@@ -61,7 +62,7 @@ class Deblurrer:
         """
         path = checkpoint or newest_checkpoint(_RUNS)
         chosen = choose_device(device)
-        return cls(restore_network(load_checkpoint(path)), device=chosen, tile=tile)
+        return cls(load_any(path), device=chosen, tile=tile)
 
     def num_tiles(self, height: int, width: int) -> int:
         """Return how many tiles a photograph is cut into."""

@@ -9,15 +9,36 @@ import torch
 from blursynth.errors import SettingsError
 
 from .networks import NetworkConfig, NetworkName, build_network, network_config
+from .optimizers import OptimizerName
+from .stages import Stage, plan_stages
 
-__all__ = ["FREE_ON_RESUME", "Loss", "TrainConfig", "fraction_done", "learning_rate"]
+__all__ = ["FREE_ON_RESUME", "Augmentation", "Loss", "TrainConfig", "fraction_done", "learning_rate", "stages_of"]
 
+Augmentation = Literal["paper", "turns"]
 Light = Literal["fresh", "stored"]
-Loss = Literal["content-l2", "content-l1", "psnr"]
+Loss = Literal["content-l2", "content-l1", "charbonnier", "psnr"]
 Schedule = Literal["step", "cosine"]
 # What may differ when a run is resumed: where it stops and how it runs, not what it learns.
-FREE_ON_RESUME = {"steps", "minutes", "save_minutes", "workers", "device", "validation_pairs"}
-_LEAST = {"steps": 1, "batch": 1, "patch": 16, "workers": 0, "validation_pairs": 1, "validation_patch": 16, "seed": 0}
+FREE_ON_RESUME = {"steps", "minutes", "save_minutes", "workers", "device", "validation_pairs", "accumulate"}
+_WORDS = {
+    "optimizer": OptimizerName,
+    "schedule": Schedule,
+    "loss": Loss,
+    "augmentation": Augmentation,
+    "light": Light,
+}
+_LEAST = {
+    "steps": 1,
+    "batch": 1,
+    "patch": 16,
+    "accumulate": 1,
+    "workers": 0,
+    "validation_pairs": 1,
+    "validation_patch": 16,
+    "seed": 0,
+}
+_POSITIVE = ("minutes", "learning_rate", "clip_norm", "save_minutes")
+_DISCRIMINATOR_MULTIPLE = 256
 _WARM_UP = 0.02  # of a cosine schedule
 _COSINE_FLOOR = 0.01
 
@@ -33,16 +54,35 @@ class TrainConfig:
     steps, minutes
         The run ends with whichever comes first; ``minutes`` counts the time of resumed runs together.
     patch, batch
-        Side of the crops in px, and crops in a step.
+        Side of the crops in px, and crops in a step, of all processes together.
+    progressive
+        Begin with crops of 3/4 the side and end with 3/2, the batch scaled so that a step keeps its pixels.
+    accumulate
+        Work the batch out in so many parts: less memory, the same step.
+    optimizer
+        ``adam`` as in the paper, or ``adamw`` with betas 0.9 and 0.9, decay 1e-3 of all but vectors.
     learning_rate
-        Of Adam, at its highest.
+        Of the optimiser, at its highest.
     schedule
         ``step``: a tenth after a third of the run, as in the paper. ``cosine``: warm-up, then down to a hundredth.
-    loss
-        ``content-l2``: multi-scale content loss, eq. 4. ``content-l1``: the same with absolute errors. ``psnr``: the
-        negative PSNR of the finest scale, with the coarser ones by ``content-l1``.
     clip_norm
         Gradients longer than this are shortened to it; None leaves them.
+    ema
+        Decay of the running mean of the weights, which is then what is scored and saved as the best; 0 keeps none.
+    loss
+        ``content-l2``: multi-scale content loss, eq. 4. ``content-l1``: the same with absolute errors;
+        ``charbonnier``: with those, rounded off below 1e-3. ``psnr``: the negative PSNR of the finest scale in dB, with
+        the coarser ones by ``content-l1``.
+    coarse_weight
+        Weight of each scale but the finest.
+    fft_weight
+        Weight of the mean absolute error of the finest scale's orthonormal spectrum, which is about as large as the
+        mean absolute error; 0 leaves it out.
+    adversarial
+        Train against a discriminator too, eq. 5 and 6, lambda 1e-4.
+    augmentation
+        ``turns``: quarter turns, mirroring, permuted channels. ``paper``: saturation, noise on the blurry crop and a
+        tenth of sharp pairs too.
     light
         ``fresh``: pairs that were made with ``--store linear`` get curve, highlights, noise and JPEG drawn anew, as
         they were made, for each sample. ``stored``: as they lie in the shard.
@@ -63,10 +103,18 @@ class TrainConfig:
     minutes: float | None = None
     patch: int = 256
     batch: int = 2
+    progressive: bool = False
+    accumulate: int = 1
+    optimizer: OptimizerName = "adam"
     learning_rate: float = 5e-5
     schedule: Schedule = "step"
-    loss: Loss = "content-l2"
     clip_norm: float | None = None
+    ema: float = 0.0
+    loss: Loss = "content-l2"
+    coarse_weight: float = 1.0
+    fft_weight: float = 0.0
+    adversarial: bool = False
+    augmentation: Augmentation = "paper"
     light: Light = "fresh"
     validation_fraction: float = 0.1
     validation_pairs: int = 16
@@ -78,21 +126,47 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         network = network_config(self.network)
-        for name, known in (("schedule", get_args(Schedule)), ("loss", get_args(Loss)), ("light", get_args(Light))):
+        for name, words in _WORDS.items():
+            known = get_args(words)
             if getattr(self, name) not in known:
                 raise SettingsError(f"{name} {getattr(self, name)!r} is unknown; choose one of {', '.join(known)}")
         for name, least in _LEAST.items():
             if getattr(self, name) < least:
                 raise SettingsError(f"{name} {getattr(self, name)}: must be {least} or more")
+        self._check_quantities()
+        self._check_patches(_size_multiple(network))
+
+    def _check_quantities(self) -> None:
         if not 0 <= self.validation_fraction < 1:
             raise SettingsError(f"validation_fraction {self.validation_fraction}: must be 0 or more and less than 1")
-        for name in ("minutes", "learning_rate", "clip_norm", "save_minutes"):
+        if not 0 <= self.ema < 1:
+            raise SettingsError(f"ema {self.ema}: must be 0 or more and less than 1")
+        for name in _POSITIVE:
             value = getattr(self, name)
             if value is not None and not (value > 0 and math.isfinite(value)):
                 raise SettingsError(f"{name} {value}: must be more than 0")
-        multiple = _size_multiple(network)
-        if self.patch % multiple:
-            raise SettingsError(f"patch {self.patch}: must be a multiple of {multiple} for {self.network}")
+        for name in ("coarse_weight", "fft_weight"):
+            value = getattr(self, name)
+            if not (value >= 0 and math.isfinite(value)):
+                raise SettingsError(f"{name} {value}: must be 0 or more")
+        if self.accumulate > self.batch:
+            raise SettingsError(f"accumulate {self.accumulate}: a batch of {self.batch} has no more parts than crops")
+
+    def _check_patches(self, multiple: int) -> None:
+        for stage in stages_of(self):
+            if stage.patch % multiple:
+                part = f" (progressive, from patch {self.patch})" if self.progressive else ""
+                raise SettingsError(f"patch {stage.patch}{part}: must be a multiple of {multiple} for {self.network}")
+            if self.adversarial and stage.patch % _DISCRIMINATOR_MULTIPLE:
+                raise SettingsError(
+                    f"patch {stage.patch}: the discriminator of --adversarial takes multiples of "
+                    f"{_DISCRIMINATOR_MULTIPLE}; choose --patch 256 without --progressive"
+                )
+
+
+def stages_of(config: TrainConfig) -> tuple[Stage, ...]:
+    """Return what is read when: one stage, or three of a progressive run."""
+    return plan_stages(config.patch, config.batch, config.seed, is_progressive=config.progressive)
 
 
 def _size_multiple(config: NetworkConfig) -> int:

@@ -1,43 +1,41 @@
 """Training: the loop, to be read from top to bottom.
 
 A run is a folder: ``last.safetensors`` (everything that is needed to go on), ``best.safetensors`` (the weights with the
-best validation score) and ``log.jsonl``.
+best validation score), ``card.md`` (what they are) and ``log.jsonl``.
 """
 
-import json
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from blursynth.errors import BlursynthError, CheckpointError, SettingsError
-from blursynth.files import append_line, locked, make_directory, newest_first, printable, sweep
+from blursynth.errors import CheckpointError, SettingsError
+from blursynth.files import locked, make_directory, newest_first, printable, sweep, write_bytes
 from blursynth.progress import SILENT, Progress
 
-from .augment import augment, to_unit
-from .checkpoint import Checkpoint, load_checkpoint, restore_network, save_checkpoint
-from .clock import Clock, stopping
-from .data import Batch, PairSet, batches, centre_crops, read_pairs, split_pairs
+from .augment import augment, degrade, to_unit
+from .card import card_text
+from .checkpoint import Checkpoint, save_checkpoint
+from .clock import Clock, Signals, listening
+from .data import Batch, PairSet, centre_crops, read_pairs, split_pairs
 from .device import autocast, choose_device, memory_errors
-from .losses import multiscale_content_loss, psnr_loss
-from .metrics import psnr
-from .networks import Network, build_network, network_config, restore_images
-from .settings import FREE_ON_RESUME, Loss, TrainConfig, fraction_done, learning_rate
+from .distributed import World, joined
+from .feed import Feed
+from .guards import Guard, is_out_of_memory
+from .journal import Journal
+from .losses import fft_loss, multiscale_content_loss, psnr_loss
+from .settings import TrainConfig, fraction_done, learning_rate
+from .state import RunState, begin_run, resume_run
+from .validation import SCORE_DEFINITION, Example, mean_score, score, validate
 
 __all__ = ["TrainConfig", "TrainResult", "newest_run", "train"]
 
-_LAST, _BEST, _LOG = "last.safetensors", "best.safetensors", "log.jsonl"
-_PROGRESS = ("data_sha256", "step", "seconds", "best_psnr", "skipped")
+_LAST, _BEST, _CARD = "last.safetensors", "best.safetensors", "card.md"
 _LOG_EVERY_SECONDS = 10.0
-_MAX_SKIPPED_IN_A_ROW = 10
-_PSNR_OF_EQUAL_IMAGES = 100.0  # not infinite, or one of them would hide what becomes of the others
-SCORE_DEFINITION = "mean over images of PSNR in dB (100 at most), RGB, uint8 rounded, peak 255, centre crops"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,25 +59,26 @@ class TrainResult:
         return self.run / _LAST
 
 
-@dataclass(slots=True)
-class _Run:
-    """What changes while training."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Place:
+    """Where a run happens, and what does not change in it."""
 
-    network: Network
-    optimizer: torch.optim.Adam
-    data_sha256: str
-    step: int = 0
-    seconds: float = 0.0
-    best_psnr: float | None = None
-    skipped: int = 0
-    skipped_in_a_row: int = 0
-    losses: list[float] = field(default_factory=list)
+    run: Path
+    config: TrainConfig
+    device: torch.device
+    world: World
+    training: PairSet
+    examples: Sequence[Example]
+    blurry_psnr: float | None
+    progress: Progress
 
 
 def train(
     directory: Path, run: Path, config: TrainConfig | None = None, *, resume: bool = False, progress: Progress = SILENT
 ) -> TrainResult:
     """Train a network on the pairs of a folder.
+
+    Several processes, started by ``torchrun``, train one network together: see `blursynth.model.distributed`.
 
     Parameters
     ----------
@@ -101,139 +100,218 @@ def train(
         If the run exists and ``resume`` is false, or its settings differ in what it learns.
     ShardError
         If the folder holds no pairs, or a shard is not what the manifest says.
+    BlursynthError
+        If the loss stays not finite.
     MachineError
-        If memory runs out, the disk says no or the device is not there.
+        If memory runs out, the disk says no, the device is not there or another process of the run has ended.
     """
     config = config or TrainConfig()
+    with joined() as world:
+        run = Path(world.text_of_first(str(run)))
+        return _train(directory, run, config, world, resume=resume, progress=progress if world.is_first else SILENT)
+
+
+def _train(
+    directory: Path, run: Path, config: TrainConfig, world: World, *, resume: bool, progress: Progress
+) -> TrainResult:
     device = choose_device(config.device)
     training, validation = split_pairs(read_pairs(directory), config.validation_fraction)
     make_directory(run)
     with (
-        locked(run, "another blursynth train"),
+        locked(run, "another blursynth train") if world.is_first else nullcontext(),
         memory_errors(f"choose --batch or --patch below {config.batch}, {config.patch}, or fewer --workers"),
     ):
-        sweep(run)
+        if world.is_first:
+            sweep(run)
         state = _begin(run, config, device, data_sha256=training.sha256, resume=resume)
         if resume and not state.step:
             progress.note(f"{printable(run)}: nothing to resume there, a new run begins")
         examples = centre_crops(validation, patch=config.validation_patch, count=config.validation_pairs)
-        blurry_psnr = _mean([_score(blurry, sharp) for blurry, sharp in examples])
-        _announce(progress, config, device, training, validation)
-        with stopping() as stopped_by:
-            _loop(state, config, device, training, examples, run, progress, stopped_by)
-        return TrainResult(run, state.step, state.best_psnr, blurry_psnr, stopped_by())
+        blurry_psnr = mean_score([score(blurry, sharp) for blurry, sharp in examples])
+        _announce(progress, config, device, world, training, validation)
+        place = _Place(run, config, device, world, training, examples, blurry_psnr, progress)
+        with listening() as signals:
+            _loop(state, place, signals)
+        return TrainResult(run, state.step, state.best_psnr, blurry_psnr, signals.stopped_by)
 
 
 def _announce(
-    progress: Progress, config: TrainConfig, device: torch.device, training: PairSet, validation: PairSet
+    progress: Progress,
+    config: TrainConfig,
+    device: torch.device,
+    world: World,
+    training: PairSet,
+    validation: PairSet,
 ) -> None:
     shared = set(training.sources) & set(validation.sources)
     where = " of the same clip: an optimistic score" if shared else f" of {len(validation.sources)} other clip(s)"
+    together = f" × {world.size}" if world.size > 1 else ""
     progress.note(
-        f"{config.network} on {device}: {len(training)} pairs train, {len(validation)} validate"
+        f"{config.network} on {device}{together}: {len(training)} pairs train, {len(validation)} validate"
         + (where if len(validation) else "; no validation, the last weights will count as the best")
     )
 
 
-def _begin(run: Path, config: TrainConfig, device: torch.device, *, data_sha256: str, resume: bool) -> _Run:
+def _begin(run: Path, config: TrainConfig, device: torch.device, *, data_sha256: str, resume: bool) -> RunState:
     path = run / _LAST
     if path.exists() and not resume:
         raise SettingsError(f"{printable(run)}: holds a run already; add --resume to go on, or choose another -o")
-    if path.exists():
-        state = _resumed(path, config, device)
-        if state.data_sha256 != data_sha256:
-            raise SettingsError(f"{printable(run)}: was begun with other pairs; train them in a new run")
-        return state
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        network = build_network(network_config(config.network))
-    network = _placed(network, device)
-    return _Run(network, _optimizer(network, config), data_sha256)
+    state = resume_run(path, config, device, data_sha256) if path.exists() else begin_run(config, device, data_sha256)
+    state.parts = config.accumulate
+    return state
 
 
-def _placed(network: Network, device: torch.device) -> Network:
-    return network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
-
-
-def _optimizer(network: Network, config: TrainConfig) -> torch.optim.Adam:
-    is_fused = next(network.parameters()).device.type == "cuda"
-    return torch.optim.Adam(network.parameters(), lr=config.learning_rate, fused=is_fused)
-
-
-def _resumed(path: Path, config: TrainConfig, device: torch.device) -> _Run:
-    checkpoint = load_checkpoint(path)
-    for name, value in asdict(config).items():
-        before = checkpoint.training.get(name)
-        if name not in FREE_ON_RESUME and before != value:
-            raise SettingsError(f"{printable(path.parent)}: was begun with {name} {before}, not {value}")
-    network = _placed(restore_network(checkpoint), device)
-    optimizer = _optimizer(network, config)
-    names = [name for name, _ in network.named_parameters()]
-    state = optimizer.state_dict()
-    try:
-        state["state"] = {
-            index: {key: checkpoint.optimizer[f"{name}.{key}"] for key in ("step", "exp_avg", "exp_avg_sq")}
-            for index, name in enumerate(names)
-            if f"{name}.step" in checkpoint.optimizer
-        }
-        kept = {key: checkpoint.progress[key] for key in _PROGRESS}
-    except KeyError as error:
-        raise CheckpointError(f"{printable(path)}: {error} is missing; no run can go on from it") from error
-    optimizer.load_state_dict(state)
-    return _Run(network, optimizer, **kept)
-
-
-def _loop(
-    state: _Run,
-    config: TrainConfig,
-    device: torch.device,
-    training: PairSet,
-    examples: Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8]]],
-    run: Path,
-    progress: Progress,
-    stopped_by: Callable[[], int | None],
-) -> None:
-    crops = batches(
-        training,
-        patch=config.patch,
-        batch=config.batch,
-        seed=config.seed,
-        steps=range(state.step, config.steps),
-        workers=config.workers,
-        is_pinned=device.type == "cuda",
-        is_fresh=config.light == "fresh",
-    )
-    clock = Clock(state.seconds)
+def _loop(state: RunState, place: _Place, signals: Signals) -> None:
+    config, world = place.config, place.world
+    clock, guard = Clock(state.seconds), Guard()
+    guard.keep(state.tensors())
     unit, total = (
         ("min", config.minutes - state.seconds / 60) if config.minutes else ("steps", float(config.steps - state.step))
     )
-    with closing(crops) as stream, progress.task("train", total, unit) as advance:
-        while state.step < config.steps and not stopped_by() and not _time_is_up(config, clock):
+    with ExitStack() as stack:
+        feed = stack.enter_context(closing(Feed(place.training, config, world, is_pinned=place.device.type == "cuda")))
+        journal = stack.enter_context(closing(Journal(place.run, step=state.step, is_writer=world.is_first)))
+        advance = stack.enter_context(place.progress.task("train", total, unit))
+        while state.step < config.steps:
+            fraction = fraction_done(config, state.step, state.seconds)
             with clock.waiting():
-                batch = _next_unless_stopped(stream, stopped_by)
-            if batch is None:
+                batch = _next_unless_stopped(feed, state.step, fraction, signals)
+            now = world.agree(
+                is_stopped=batch is None or signals.stopped_by is not None,
+                is_save_due=clock.is_time_to("save", 60 * config.save_minutes) or signals.is_save_asked(),
+                seconds=clock.seconds,
+            )
+            if batch is None or now.is_stopped or (config.minutes and now.seconds >= 60 * config.minutes):
                 break
-            batch = augment(_on_device(batch, device), seed=config.seed)
-            for group in state.optimizer.param_groups:
-                group["lr"] = learning_rate(config, fraction_done(config, state.step, clock.seconds))
-            _update(state, config, batch, device)
-            state.step += 1
-            state.seconds = clock.seconds
-            advance(clock.lap() / 60 if config.minutes else 1.0, _remark(state, clock))
+            rate = learning_rate(config, fraction) * 0.5**state.rollbacks
+            losses, norm = _update(state, place, batch, rate)
+            is_made = math.isfinite(norm)
+            _settle(state, guard, place, is_made=is_made)
+            samples = feed.samples(fraction)
+            state.step, state.samples, state.seconds = state.step + 1, state.samples + samples, now.seconds
+            journal.note_step(losses, norm, samples, is_made=is_made)
+            remark = journal.remark(state.step, clock.waited_fraction, state.best_psnr)
+            advance(clock.lap() / 60 if config.minutes else 1.0, remark)
             if clock.is_time_to("log", _LOG_EVERY_SECONDS):
-                _log(run, state, clock)
-            if clock.is_time_to("save", 60 * config.save_minutes):
-                _validate_and_save(state, config, device, examples, run, progress)
-    _validate_and_save(state, config, device, examples, run, progress)
+                _log(state, journal, clock)
+            if now.is_save_due:
+                _validate_and_save(state, place, journal)
+                guard.keep(state.tensors())
+        state.seconds = max(state.seconds, clock.seconds)
+        _log(state, journal, clock)
+        _validate_and_save(state, place, journal)
 
 
-def _next_unless_stopped(stream: Iterator[Batch], stopped_by: Callable[[], int | None]) -> Batch | None:
+def _log(state: RunState, journal: Journal, clock: Clock) -> None:
+    rate = state.optimizer.param_groups[0]["lr"]
+    wait = round(clock.waited_fraction, 3)
+    counts = {"skipped": state.skipped, "parts": state.parts}
+    journal.write_steps(state.step, state.seconds, learning_rate=rate, data_wait=wait, **counts)
+
+
+def _next_unless_stopped(feed: Feed, step: int, fraction: float, signals: Signals) -> Batch | None:
     try:
-        return next(stream)
+        return feed.read(step, fraction)
     except Exception:
-        if stopped_by():  # the processes that read may have got the signal too, and be gone
+        if signals.stopped_by:  # the processes that read may have got the signal too, and be gone
             return None
         raise
+
+
+def _update(state: RunState, place: _Place, batch: Batch, rate: float) -> tuple[dict[str, float], float]:
+    """Do one step; return the parts of the loss and the norm of the gradient. If it is not finite, nothing changes."""
+    for _, optimizer in state.players:
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+    losses = _gradients(state, place, batch)
+    values = torch.stack(list(losses.values()))
+    parameters = [list(network.parameters()) for network, _ in state.players]
+    place.world.average([*(each.grad for player in parameters for each in player if each.grad is not None), values])
+    limits = (place.config.clip_norm or math.inf, math.inf)  # the discriminator's is only looked at
+    norms = [torch.nn.utils.clip_grad_norm_(*player) for player in zip(parameters, limits, strict=False)]
+    *found, norm, total = torch.cat([values, norms[0][None], torch.stack(norms).sum()[None]]).tolist()
+    if math.isfinite(total):
+        for _, optimizer in state.players:
+            optimizer.step()
+        if state.average:
+            state.average.update(state.network)
+    return dict(zip(losses, found, strict=True)), norm if math.isfinite(total) else total
+
+
+def _gradients(state: RunState, place: _Place, batch: Batch) -> dict[str, Tensor]:
+    """Work out the gradients of a batch, in smaller parts if memory runs out; the step stays the same."""
+    batch = augment(_on_device(batch, place.device), seed=place.config.seed)
+    size = len(batch.blurry)
+    state.parts = min(state.parts, size)
+    while True:
+        for _, optimizer in state.players:
+            optimizer.zero_grad(set_to_none=True)
+        try:
+            return _sum_of_parts(state, place, batch)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error) or state.parts == size:
+                raise
+        # Only out here is the traceback gone, and with it the tensors that it kept.
+        state.parts = min(2 * state.parts, size)
+        if place.device.type == "cuda":
+            torch.cuda.empty_cache()
+        place.progress.note(
+            f"out of memory: each batch is worked out in {state.parts} parts from here on; the steps stay the same "
+            f"(--accumulate {state.parts} does so from the start)"
+        )
+
+
+def _sum_of_parts(state: RunState, place: _Place, batch: Batch) -> dict[str, Tensor]:
+    total: dict[str, Tensor] = {}
+    for part in _parts(batch, state.parts):
+        share = len(part.blurry) / len(batch.blurry)
+        for name, loss in _part(state, place, part, share).items():
+            total[name] = total.get(name, 0) + loss
+    return total
+
+
+def _part(state: RunState, place: _Place, batch: Batch, share: float) -> dict[str, Tensor]:
+    """Add the gradients of one part to those there are; return its share of the losses."""
+    config, critic = place.config, state.critic
+    state.network.train()
+    blurry, sharp = to_unit(batch.blurry), to_unit(batch.sharp)
+    if config.augmentation == "paper":
+        blurry, sharp = degrade(blurry, sharp, first_sample=batch.first_sample, seed=config.seed)
+    with autocast(place.device):
+        restored = state.network(blurry)
+    losses = _losses(config, restored, state.network.pyramid(sharp))
+    if critic:
+        with autocast(place.device):
+            losses["adversarial"] = critic.deceived(restored[0])
+    losses = {name: share * loss for name, loss in losses.items()}
+    torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
+    if critic:
+        with autocast(place.device):
+            losses["discriminator"] = share * critic.mistaken(sharp, restored[0])
+        losses["discriminator"].backward()  # type: ignore[no-untyped-call]
+    return {name: loss.detach() for name, loss in losses.items()}
+
+
+def _losses(config: TrainConfig, restored: Sequence[Tensor], sharp: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Return the parts of what is minimised, each with its weight."""
+    losses = {}
+    match config.loss:
+        case "psnr":
+            losses["psnr"] = psnr_loss(restored[0], sharp[0])
+            if restored[1:] and config.coarse_weight:
+                coarse = multiscale_content_loss(restored[1:], sharp[1:], norm="l1")
+                losses["coarse"] = config.coarse_weight * coarse
+        case "content-l2":
+            losses["content"] = multiscale_content_loss(restored, sharp, coarse_weight=config.coarse_weight)
+        case "content-l1":
+            losses["content"] = multiscale_content_loss(restored, sharp, norm="l1", coarse_weight=config.coarse_weight)
+        case "charbonnier":
+            losses["content"] = multiscale_content_loss(
+                restored, sharp, norm="charbonnier", coarse_weight=config.coarse_weight
+            )
+    if config.fft_weight:
+        losses["fft"] = config.fft_weight * fft_loss(restored[0], sharp[0])
+    return losses
 
 
 def _on_device(batch: Batch, device: torch.device) -> Batch:
@@ -241,123 +319,62 @@ def _on_device(batch: Batch, device: torch.device) -> Batch:
     return Batch(blurry, sharp, batch.first_sample)
 
 
-def _update(state: _Run, config: TrainConfig, batch: Batch, device: torch.device) -> None:
-    """Do one step; a gradient that is not finite is thrown away and counted."""
-    network, optimizer = state.network, state.optimizer
-    network.train()
-    optimizer.zero_grad(set_to_none=True)
-    with autocast(device):
-        restored = network(to_unit(batch.blurry))
-    loss = _loss(config.loss, restored, network.pyramid(to_unit(batch.sharp)))
-    loss.backward()  # type: ignore[no-untyped-call]
-    norm = torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm or math.inf)
-    if math.isfinite(norm.item()):
-        optimizer.step()
-        state.losses.append(loss.item())
-        state.skipped_in_a_row = 0
+def _parts(batch: Batch, count: int) -> Iterator[Batch]:
+    first = batch.first_sample
+    for blurry, sharp in zip(batch.blurry.tensor_split(count), batch.sharp.tensor_split(count), strict=True):
+        yield Batch(blurry, sharp, first)
+        first += len(blurry)
+
+
+def _settle(state: RunState, guard: Guard, place: _Place, *, is_made: bool) -> None:
+    """Count a step that was skipped; after too many of them in a row, go back, once, and go on more slowly."""
+    if is_made:
+        guard.passed()
         return
     state.skipped += 1
-    state.skipped_in_a_row += 1
-    if state.skipped_in_a_row > _MAX_SKIPPED_IN_A_ROW:
-        raise BlursynthError(
-            f"the loss is not finite since step {state.step - _MAX_SKIPPED_IN_A_ROW}; the last checkpoint is kept; "
-            "lower --learning-rate"
+    before = guard.failed(state.step, rollbacks=state.rollbacks)
+    if before is not None:
+        state.load(before)
+        state.rollbacks += 1
+        place.progress.note(
+            f"step {state.step}: the loss stays not finite; going back to the last good weights, at half the rate"
         )
 
 
-def _loss(name: Loss, restored: Sequence[Tensor], sharp: Sequence[Tensor]) -> Tensor:
-    match name:
-        case "content-l2":
-            return multiscale_content_loss(restored, sharp)
-        case "content-l1":
-            return multiscale_content_loss(restored, sharp, norm="l1")
-        case "psnr":
-            finest = psnr_loss(restored[0], sharp[0])
-            return finest + multiscale_content_loss(restored[1:], sharp[1:], norm="l1") if restored[1:] else finest
-
-
-def _time_is_up(config: TrainConfig, clock: Clock) -> bool:
-    return config.minutes is not None and clock.seconds >= 60 * config.minutes
-
-
-def _validate_and_save(
-    state: _Run,
-    config: TrainConfig,
-    device: torch.device,
-    examples: Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8]]],
-    run: Path,
-    progress: Progress,
-) -> None:
-    score = _validate(state.network, device, examples)
-    is_best = score is None or state.best_psnr is None or score > state.best_psnr
-    if score is not None and is_best:
-        state.best_psnr = score
-    scores = {"psnr": score, "pairs": len(examples), "definition": SCORE_DEFINITION}
-    checkpoint = Checkpoint(
-        network=state.network.config,
-        weights=state.network.state_dict(),
-        training=asdict(config),
-        progress={key: getattr(state, key) for key in _PROGRESS},
-        scores=scores,
-        optimizer=_optimizer_tensors(state),
-    )
-    if is_best:  # first: a run killed between the two goes on from the older last one, and finds a best one there
-        values = {f.name: getattr(checkpoint, f.name) for f in fields(checkpoint) if f.name != "optimizer"}
-        save_checkpoint(run / _BEST, Checkpoint(**values))
-    save_checkpoint(run / _LAST, checkpoint)
-    append_line(run / _LOG, json.dumps({"step": state.step, "seconds": round(state.seconds, 1), "scores": scores}))
-    if score is not None:
-        progress.note(f"step {state.step}: validation {score:.2f} dB{', the best so far' if is_best else ''}")
-
-
-@torch.inference_mode()
-def _validate(
-    network: Network, device: torch.device, examples: Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8]]]
-) -> float | None:
-    network.eval()
-    scores = []
-    for blurry, sharp in examples:
-        images = to_unit(torch.from_numpy(blurry).to(device)).permute(2, 0, 1)[None]
-        with autocast(device):
-            restored = restore_images(network, images)
-        codes = restored[0].permute(1, 2, 0).mul(255).round().to(torch.uint8).cpu().numpy()
-        scores.append(_score(codes, sharp))
-    return _mean(scores)
-
-
-def _score(restored: NDArray[np.uint8], sharp: NDArray[np.uint8]) -> float:
-    return min(_PSNR_OF_EQUAL_IMAGES, psnr(restored, sharp))
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return float(np.mean(values)) if values else None
-
-
-def _optimizer_tensors(state: _Run) -> dict[str, Tensor]:
-    tensors = {}
-    for name, parameter in state.network.named_parameters():
-        for key, value in state.optimizer.state[parameter].items():
-            tensors[f"{name}.{key}"] = value
-    return tensors
-
-
-def _remark(state: _Run, clock: Clock) -> str:
-    best = f"  best {state.best_psnr:.2f} dB" if state.best_psnr is not None else ""
-    loss = f"loss {np.mean(state.losses[-50:]):.4g}  " if state.losses else ""
-    return f"step {state.step}  {loss}data wait {clock.waited_fraction:.0%}{best}"
-
-
-def _log(run: Path, state: _Run, clock: Clock) -> None:
-    values = {
-        "step": state.step,
-        "seconds": round(state.seconds, 1),
-        "loss": float(np.mean(state.losses)) if state.losses else None,
-        "learning_rate": state.optimizer.param_groups[0]["lr"],
-        "data_wait": round(clock.waited_fraction, 3),
-        "skipped": state.skipped,
+def _validate_and_save(state: RunState, place: _Place, journal: Journal) -> None:
+    psnr = validate(state.best_network, place.device, place.examples, place.world, journal.show)
+    is_best = psnr is None or state.best_psnr is None or psnr > state.best_psnr
+    if psnr is not None and is_best:
+        state.best_psnr = psnr
+    if not place.world.is_first:
+        return
+    scores = {
+        "psnr": psnr,
+        "blurry": place.blurry_psnr,
+        "pairs": len(place.examples),
+        "definition": SCORE_DEFINITION,
     }
-    state.losses.clear()
-    append_line(run / _LOG, json.dumps(values))
+    if is_best:
+        state.best = {"step": state.step, "scores": scores}
+    last = state.to_resume(place.config, scores)
+    if is_best:  # first: a run killed between the two goes on from the older last one, and finds a best one there
+        save_checkpoint(place.run / _BEST, state.to_use(place.config, scores))
+    save_checkpoint(place.run / _LAST, last)
+    _write_card(place, last)
+    journal.write_scores(state.step, state.seconds, scores, place.examples)
+    if psnr is not None:
+        place.progress.note(f"step {state.step}: validation {psnr:.2f} dB{', the best so far' if is_best else ''}")
+
+
+def _write_card(place: _Place, last: Checkpoint) -> None:
+    data = {
+        "pairs": len(place.training),
+        "clips": len(place.training.sources),
+        "SHA-256 of the pairs": place.training.sha256,
+    }
+    device = f"{place.world.size} × {place.device}" if place.world.size > 1 else str(place.device)
+    text = card_text(last, data, device)
+    write_bytes(place.run / _CARD, text.encode(), overwrite=True)
 
 
 def newest_run(runs: Path) -> Path:

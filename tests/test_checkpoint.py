@@ -104,6 +104,23 @@ def test_odd_values_of_the_optimizer_survive(tmp_path: Path) -> None:
     assert_equal_bits(dict(load_checkpoint(path).optimizer), odd)
 
 
+def test_the_mean_and_the_second_player_survive(tmp_path: Path) -> None:
+    average = {name: 2 * tensor for name, tensor in weights_of(LITE).items()} | {"updates": torch.tensor(3)}
+    discriminator = {"weights.a": torch.ones(2), "optimizer.a.step": torch.tensor(1.0)}
+    checkpoint = load_checkpoint(saved(tmp_path / "a.safetensors", average=average, discriminator=discriminator))
+    assert_equal_bits(dict(checkpoint.average), average)
+    assert_equal_bits(dict(checkpoint.discriminator), discriminator)
+    assert not load_checkpoint(saved(tmp_path / "b.safetensors")).average
+
+
+def test_a_mean_that_is_not_finite_is_refused(tmp_path: Path) -> None:
+    average = weights_of(LITE)
+    average["heads.0.bias"][1] = torch.nan
+    assert "heads.0.bias holds values that are not finite" in refusal(
+        saved(tmp_path / "a.safetensors", average=average)
+    )
+
+
 def test_layout_and_gradients_do_not_matter(tmp_path: Path) -> None:
     config = LiteConfig(channels=(2, 3), encoder_blocks=(1, 1), decoder_blocks=(1,))
     with torch.random.fork_rng(devices=[]):

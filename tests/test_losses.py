@@ -31,6 +31,11 @@ def test_content_loss_by_hand() -> None:
     # 1/(2K) times the mean errors of the scales: half of the pixels are off by 0.1, then all by 0.2, then none
     assert multiscale_content_loss(restored, sharp).item() == pytest.approx((0.5 * 0.01 + 0.04) / 6, rel=1e-5)
     assert multiscale_content_loss(restored, sharp, norm="l1").item() == pytest.approx((0.5 * 0.1 + 0.2) / 6, rel=1e-5)
+    by_weight = multiscale_content_loss(restored, sharp, coarse_weight=0.25).item()
+    assert by_weight == pytest.approx((0.5 * 0.01 + 0.25 * 0.04) / 6, rel=1e-5)
+    by_scale = [charbonnier_loss(*pair).item() for pair in zip(restored, sharp, strict=True)]
+    charbonnier = multiscale_content_loss(restored, sharp, norm="charbonnier").item()
+    assert charbonnier == pytest.approx(sum(by_scale) / 6, rel=1e-5)
 
 
 def test_content_loss_is_equation_4_and_has_its_gradient() -> None:

@@ -1,3 +1,4 @@
+import multiprocessing
 import subprocess
 import sys
 from dataclasses import replace
@@ -211,7 +212,9 @@ def test_what_cannot_be_made_is_refused_before_it_begins(photos: PhotoSet) -> No
 def test_closing_the_stream_early_leaves_nothing_behind(photos: PhotoSet) -> None:
     stream = photo_batches(photos, samples(), PLAIN, batch=2, steps=range(1000), workers=2)
     assert len(list(islice(stream, 2))) == 2
+    assert len(multiprocessing.active_children()) >= 1
     stream.close()
+    assert not multiprocessing.active_children()
 
 
 def test_nothing_but_torch_numpy_and_pillow_is_needed() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blursynth.errors import SettingsError
-from blursynth.model.settings import FREE_ON_RESUME, TrainConfig, fraction_done, learning_rate
+from blursynth.model.settings import FREE_ON_RESUME, TrainConfig, fraction_done, learning_rate, stages_of
 
 STEP = TrainConfig(schedule="step", learning_rate=1e-3)
 COSINE = TrainConfig(schedule="cosine", learning_rate=1e-3)
@@ -17,6 +17,8 @@ def test_the_defaults_are_those_of_the_paper() -> None:
     config = TrainConfig()
     assert (config.network, config.patch, config.batch, config.learning_rate) == ("mscnn", 256, 2, 5e-5)
     assert (config.loss, config.schedule, config.steps, config.clip_norm) == ("content-l2", "step", 900_000, None)
+    assert (config.optimizer, config.augmentation, config.ema, config.adversarial) == ("adam", "paper", 0, False)
+    assert (config.coarse_weight, config.fft_weight, config.progressive, config.accumulate) == (1, 0, False, 1)
 
 
 @pytest.mark.parametrize(
@@ -129,3 +131,46 @@ def test_the_rate_is_a_multiple_of_the_setting(config: TrainConfig) -> None:
 )
 def test_steps_or_time_tell_how_much_is_done(minutes: float | None, step: int, seconds: float, expected: float) -> None:
     assert fraction_done(TrainConfig(steps=100, minutes=minutes), step, seconds) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.0, math.nan, math.inf])
+def test_the_decay_of_the_mean_is_below_one(value: float) -> None:
+    with pytest.raises(SettingsError, match=f"ema {value}"):
+        TrainConfig(ema=value)
+    assert TrainConfig(ema=0.999).ema == 0.999
+
+
+@pytest.mark.parametrize("name", ["coarse_weight", "fft_weight"])
+@pytest.mark.parametrize("value", [-1.0, math.nan, math.inf])
+def test_weights_are_finite_and_not_negative(name: str, value: float) -> None:
+    with pytest.raises(SettingsError, match=f"{name} {value}: must be 0 or more"):
+        TrainConfig(**{name: value})  # type: ignore[arg-type]
+    assert getattr(TrainConfig(**{name: 0.0}), name) == 0  # type: ignore[arg-type]
+
+
+def test_a_batch_has_no_more_parts_than_crops() -> None:
+    assert TrainConfig(batch=4, accumulate=4).accumulate == 4
+    with pytest.raises(SettingsError, match="accumulate 5: a batch of 4"):
+        TrainConfig(batch=4, accumulate=5)
+
+
+@pytest.mark.parametrize(
+    ("name", "known"), [("optimizer", "adamw"), ("augmentation", "turns"), ("light", "stored"), ("loss", "charbonnier")]
+)
+def test_other_words_are_refused_too(name: str, known: str) -> None:
+    with pytest.raises(SettingsError, match=rf"{name} 'best' is unknown.*{known}"):
+        TrainConfig(**{name: "best"})  # type: ignore[arg-type]
+    assert getattr(TrainConfig(**{name: known}), name) == known  # type: ignore[arg-type]
+
+
+def test_every_patch_of_a_progressive_run_is_such_as_the_network_takes() -> None:
+    assert [stage.patch for stage in stages_of(TrainConfig(network="lite", patch=64, progressive=True))] == [48, 64, 96]
+    with pytest.raises(SettingsError, match=r"patch 60 \(progressive, from patch 80\): must be a multiple of 16"):
+        TrainConfig(network="lite", patch=80, progressive=True)
+
+
+def test_the_discriminator_takes_what_it_takes() -> None:
+    assert TrainConfig(adversarial=True, patch=512).adversarial
+    for changes in ({"patch": 128}, {"patch": 256, "progressive": True}):
+        with pytest.raises(SettingsError, match=r"the discriminator of --adversarial takes multiples of 256"):
+            TrainConfig(adversarial=True, **changes)  # type: ignore[arg-type]

@@ -2,6 +2,7 @@ import hashlib
 import importlib
 import itertools
 import json
+import math
 import multiprocessing
 import os
 import signal
@@ -26,14 +27,14 @@ from blursynth.model.checkpoint import Checkpoint, load_checkpoint, restore_netw
 from blursynth.model.data import Batch, centre_crops, read_pairs, split_pairs
 from blursynth.model.lite import LiteConfig
 from blursynth.model.metrics import psnr
-from blursynth.model.mscnn import MSCNNConfig
+from blursynth.model.mscnn import Discriminator, MSCNNConfig
 from blursynth.model.networks import NetworkConfig, build_network, restore_images
 from blursynth.model.settings import TrainConfig
 from blursynth.model.train import newest_run, train
 from blursynth.shards import Entry, Manifest, ShardWriter
 
 MODULE = importlib.import_module("blursynth.model.train")  # the package gives this name to the function
-SETTINGS = importlib.import_module("blursynth.model.settings")
+SETTINGS, STATE, FEED = (importlib.import_module(f"blursynth.model.{name}") for name in ("settings", "state", "feed"))
 LITE = LiteConfig(channels=(4, 6, 6), encoder_blocks=(1, 0, 1), decoder_blocks=(1, 0))
 PAPER = MSCNNConfig(num_scales=2, num_blocks=1, channels=4, kernel_size=3)
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -44,7 +45,7 @@ def _small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     def small(name: str) -> NetworkConfig:
         return PAPER if name == "mscnn" else LITE
 
-    for module in (MODULE, SETTINGS):
+    for module in (STATE, SETTINGS):
         monkeypatch.setattr(module, "network_config", small)
 
 
@@ -63,6 +64,7 @@ def config(**changes: Any) -> TrainConfig:
         "patch": 16,
         "batch": 2,
         "learning_rate": 1e-2,
+        "augmentation": "turns",
         "validation_pairs": 2,
         "validation_patch": 16,
         "save_minutes": 1000.0,
@@ -130,7 +132,8 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def tensors(path: Path) -> dict[str, Tensor]:
     checkpoint = load_checkpoint(path)
-    return dict(checkpoint.weights) | {f"optimizer {name}": value for name, value in checkpoint.optimizer.items()}
+    kinds = ("weights", "optimizer", "average", "discriminator")
+    return {f"{kind} {name}": value for kind in kinds for name, value in getattr(checkpoint, kind).items()}
 
 
 def assert_same_tensors(first: Path, second: Path) -> None:
@@ -155,7 +158,8 @@ def test_a_run_is_a_folder_of_two_checkpoints_and_a_log(pairs: Path, tmp_path: P
     watcher = Watcher()
     result = train(pairs, tmp_path / "runs" / "a", config(), progress=watcher)
     assert (result.run, result.steps, result.stopped_by) == (tmp_path / "runs" / "a", 6, None)
-    assert names(result.run) == {"last.safetensors", "best.safetensors", "log.jsonl", ".blursynth.lock"}
+    ours = {"last.safetensors", "best.safetensors", "card.md", "log.jsonl", ".blursynth.lock"}
+    assert names(result.run) - {"tensorboard"} == ours
     assert watcher.steps == 6
     last, best = load_checkpoint(result.last), load_checkpoint(result.best)
     assert last.network == best.network == LITE
@@ -246,7 +250,9 @@ def test_equal_images_do_not_hide_the_scores_of_others(tmp_path: Path) -> None:
 SCHEDULES: list[dict[str, Any]] = [
     {"network": "lite-tiny", "loss": "psnr", "schedule": "cosine", "clip_norm": 0.5},
     {"network": "lite-tiny", "loss": "content-l1", "schedule": "step"},
-    {"network": "mscnn", "loss": "content-l2", "schedule": "step"},
+    {"network": "mscnn", "loss": "content-l2", "schedule": "step", "augmentation": "paper"},
+    {"optimizer": "adamw", "ema": 0.9, "fft_weight": 1.0, "accumulate": 2, "augmentation": "paper"},
+    {"network": "mscnn", "progressive": True, "patch": 16, "batch": 4, "ema": 0.5},  # 12 px, 16 px, 24 px
 ]
 
 
@@ -263,6 +269,130 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(
     assert (resumed.steps, resumed.stopped_by) == (10, None)
     assert_same_tensors(resumed.last, whole.last)
     assert resumed.best_psnr == pytest.approx(max(stopped.best_psnr or 0, whole.best_psnr or 0))
+
+
+def test_crops_of_a_progressive_run_grow(pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[int, ...]] = []
+    real = MODULE._on_device
+
+    def noted(batch: Batch, device: torch.device) -> Batch:
+        seen.append((*batch.blurry.shape[::3], batch.first_sample))
+        moved: Batch = real(batch, device)
+        return moved
+
+    monkeypatch.setattr(MODULE, "_on_device", noted)
+    settings = config(network="mscnn", progressive=True, patch=16, batch=4, steps=10)
+    result = train(pairs, tmp_path / "run", settings)
+    assert [shape[:2] for shape in seen] == [(6, 12)] * 4 + [(4, 16)] * 5 + [(2, 24)]
+    assert [shape[2] for shape in seen] == [0, 6, 12, 18, 16, 20, 24, 28, 32, 18]
+    assert load_checkpoint(result.last).progress["samples"] == 4 * 6 + 5 * 4 + 2
+
+
+def test_by_the_clock_crops_grow_too(pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    real = MODULE._on_device
+
+    def noted(batch: Batch, device: torch.device) -> Batch:
+        seen.append(batch.blurry.shape[3])
+        moved: Batch = real(batch, device)
+        return moved
+
+    monkeypatch.setattr(MODULE, "_on_device", noted)
+    settings = config(network="mscnn", progressive=True, patch=16, batch=4, steps=10**9, minutes=0.01)
+    train(pairs, tmp_path / "run", settings)
+    assert seen == sorted(seen)
+    assert seen[0] == 12
+    assert seen[-1] > 12
+
+
+def test_the_last_stage_has_to_fit_before_the_first_one_begins(pairs: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"patch 36: larger than pairs of 24 px; .* or leave --progressive out"):
+        train(pairs, tmp_path / "run", config(network="mscnn", progressive=True, patch=24))
+    assert not (tmp_path / "run" / "last.safetensors").exists()
+
+
+def test_the_running_mean_is_what_is_scored_and_saved_as_the_best(pairs: Path, tmp_path: Path) -> None:
+    result = train(pairs, tmp_path / "run", config(ema=0.9, validation_pairs=3))
+    best, last = load_checkpoint(result.best), load_checkpoint(result.last)
+    assert last.average.keys() == last.weights.keys() | {"updates"}
+    assert all(torch.equal(best.weights[name], last.average[name]) for name in best.weights)
+    assert not all(torch.equal(best.weights[name], last.weights[name]) for name in best.weights)
+    assert not best.average
+    network = restore_network(best).eval()
+    scores = []
+    for blurry, sharp in centre_crops(split_pairs(read_pairs(pairs), 0.1)[1], patch=16, count=3):
+        with torch.inference_mode():
+            restored = restore_images(network, torch.from_numpy(blurry).permute(2, 0, 1)[None] / 255)[0]
+        scores.append(psnr((restored * 255).round().to(torch.uint8).permute(1, 2, 0).numpy(), sharp))
+    assert result.best_psnr == pytest.approx(np.mean(scores), abs=1e-3)
+
+
+def test_a_skipped_step_never_reaches_the_running_mean(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoiled(monkeypatch, lambda call: call in {1, 3})
+    last = load_checkpoint(train(pairs, tmp_path / "run", config(ema=0.9)).last)
+    assert int(last.average["updates"]) == 4
+    assert all(tensor.isfinite().all() for tensor in last.average.values())
+
+
+@pytest.mark.parametrize("loss", ["content-l2", "psnr"])
+@pytest.mark.parametrize("parts", [2, 3, 4])
+def test_in_parts_a_batch_gives_the_same_step(pairs: Path, tmp_path: Path, loss: str, parts: int) -> None:
+    settings = {"batch": 4, "loss": loss, "steps": 1, "augmentation": "paper", "optimizer": "adamw", "clip_norm": 1.0}
+    whole = train(pairs, tmp_path / "whole", config(**settings))
+    split = train(pairs, tmp_path / "split", config(accumulate=parts, **settings))
+    expected, found = load_checkpoint(whole.last), load_checkpoint(split.last)
+    for name, tensor in expected.optimizer.items():  # of Adam's first step: a tenth of the gradient
+        torch.testing.assert_close(found.optimizer[name], tensor, rtol=1e-3, atol=1e-6)
+
+
+def exhausted(monkeypatch: pytest.MonkeyPatch, most: int, error: Exception) -> list[int]:
+    """Let memory be enough for so many crops at a time; returns how many were tried each time, to be filled."""
+    real, sizes = MODULE._part, list[int]()
+
+    def part(state: Any, place: Any, batch: Batch, share: float) -> dict[str, Tensor]:
+        sizes.append(len(batch.blurry))
+        found: dict[str, Tensor] = real(state, place, batch, share)  # even if its gradients are there already
+        if len(batch.blurry) > most:
+            raise error
+        return found
+
+    monkeypatch.setattr(MODULE, "_part", part)
+    return sizes
+
+
+OUT_OF_MEMORY = [
+    torch.OutOfMemoryError("CUDA out of memory"),
+    MemoryError(),
+    RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate"),
+]
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda error: type(error).__name__)
+def test_when_memory_runs_out_smaller_parts_take_the_same_steps(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    expected = train(pairs, tmp_path / "parts", config(batch=5, steps=3, accumulate=4))
+    sizes = exhausted(monkeypatch, 2, error)
+    watcher = Watcher()
+    found = train(pairs, tmp_path / "run", config(batch=5, steps=3), progress=watcher)
+    assert sizes == [5, 3, *(3 * [2, 1, 1, 1])]
+    assert_same_tensors(found.last, expected.last)
+    notes = [note for note in watcher.notes if "out of memory" in note]
+    assert [note[:55] for note in notes] == [
+        f"out of memory: each batch is worked out in {parts} parts from"[:55] for parts in (2, 4)
+    ]
+    assert "--accumulate 4" in notes[1]
+    resumed = train(pairs, tmp_path / "run", config(batch=5, steps=4, accumulate=4), resume=True)  # may be said then
+    assert resumed.steps == 4
+
+
+def test_when_one_crop_is_too_much_the_run_ends(pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = exhausted(monkeypatch, 0, torch.OutOfMemoryError())
+    with pytest.raises(MachineError, match=r"out of GPU memory: choose --batch or --patch below 2, 16"):
+        train(pairs, tmp_path / "run", config())
+    assert sizes == [2, 1]
 
 
 def test_more_steps_may_be_asked_for_on_resume(pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -373,14 +503,14 @@ def test_the_second_signal_acts_at_once(pairs: Path, tmp_path: Path) -> None:
 def test_readers_that_got_the_signal_first_do_not_spoil_the_end(
     pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = MODULE.batches
+    real = FEED.batches
 
     def dying(*arguments: Any, **settings: Any) -> Iterator[Batch]:
         yield from itertools.islice(real(*arguments, **settings), 3)
         signal.raise_signal(signal.SIGTERM)
         raise RuntimeError("DataLoader worker (pid(s) 12) exited unexpectedly")
 
-    monkeypatch.setattr(MODULE, "batches", dying)
+    monkeypatch.setattr(FEED, "batches", dying)
     result = train(pairs, tmp_path / "run", config())
     assert (result.steps, result.stopped_by) == (3, signal.SIGTERM)
     assert load_checkpoint(result.last).progress["step"] == 3
@@ -398,9 +528,9 @@ SCRIPT = """
 import importlib, json, sys
 from pathlib import Path
 from blursynth.model.lite import LiteConfig
-settings, train = (importlib.import_module(f"blursynth.model.{name}") for name in ("settings", "train"))
+settings, state, train = (importlib.import_module(f"blursynth.model.{name}") for name in ("settings", "state", "train"))
 network, config = (json.loads(argument) for argument in sys.argv[3:])
-settings.network_config = train.network_config = lambda name: LiteConfig(**network)
+settings.network_config = state.network_config = lambda name: LiteConfig(**network)
 config = settings.TrainConfig(**config)
 result = train.train(Path(sys.argv[1]), Path(sys.argv[2]), config)
 print(json.dumps([result.steps, result.stopped_by]))
@@ -456,13 +586,13 @@ def test_a_signal_to_the_whole_group_of_processes_loses_nothing(
 
 def spoiled(monkeypatch: pytest.MonkeyPatch, calls: Callable[[int], bool], factor: float = float("nan")) -> None:
     """Let the loss of some steps, counted from 0, not be finite."""
-    real, counter = MODULE._loss, itertools.count()
+    real, counter = MODULE._losses, itertools.count()
 
-    def loss(*arguments: Any) -> Tensor:
-        value: Tensor = real(*arguments)
-        return value * factor if calls(next(counter)) else value
+    def losses(*arguments: Any) -> dict[str, Tensor]:
+        values: dict[str, Tensor] = real(*arguments)
+        return {name: value * factor for name, value in values.items()} if calls(next(counter)) else values
 
-    monkeypatch.setattr(MODULE, "_loss", loss)
+    monkeypatch.setattr(MODULE, "_losses", losses)
 
 
 @pytest.mark.parametrize("factor", [float("nan"), float("inf")])
@@ -496,11 +626,178 @@ def test_a_loss_that_stays_bad_ends_the_run_with_the_last_good_checkpoint(
     pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spoiled(monkeypatch, lambda call: call >= 2)
-    with pytest.raises(BlursynthError, match=r"not finite since step 2;.*lower --learning-rate"):
-        train(pairs, tmp_path / "run", config(steps=100, save_minutes=EVERY_STEP))
+    watcher = Watcher()
+    with pytest.raises(BlursynthError, match=r"not finite since step 2, at half the .*lower --learning-rate"):
+        train(pairs, tmp_path / "run", config(steps=100, save_minutes=EVERY_STEP), progress=watcher)
+    assert len([note for note in watcher.notes if "going back" in note]) == 1
     last = load_checkpoint(tmp_path / "run" / "last.safetensors")
-    assert last.progress["step"] == 12
-    assert last.progress["skipped"] == 10
+    assert (last.progress["step"], last.progress["skipped"], last.progress["rollbacks"]) == (23, 21, 1)
+
+
+def test_a_run_that_went_wrong_goes_back_and_on_at_half_the_rate(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The weights become such that no step is finite any more; only going back can help."""
+    states: list[Any] = []
+    rates: list[float] = []
+    update = MODULE._update
+
+    def spoil() -> None:
+        with torch.no_grad():
+            for tensor in (*states[0].network.parameters(), *states[0].average.network.parameters()):
+                tensor.fill_(torch.nan)
+
+    def noted(state: Any, place: Any, batch: Batch, rate: float) -> Any:
+        states.append(state)
+        rates.append(rate)
+        return update(state, place, batch, rate)
+
+    monkeypatch.setattr(MODULE, "_update", noted)
+    watcher = Watcher({3: spoil})
+    result = train(pairs, tmp_path / "run", config(steps=20, ema=0.9, optimizer="adamw"), progress=watcher)
+    last = load_checkpoint(result.last)
+    assert (last.progress["step"], last.progress["skipped"], last.progress["rollbacks"]) == (20, 11, 1)
+    assert all(tensor.isfinite().all() for tensor in tensors(result.last).values())
+    assert {int(value) for name, value in last.optimizer.items() if name.endswith(".step")} == {20 - 3 - 11}
+    assert int(last.average["updates"]) == 20 - 3 - 11
+    assert rates[:7] == [1e-2] * 7
+    assert rates[14:] == pytest.approx([0.5e-3] * 6)  # a tenth of the schedule, half of going back
+    assert len([note for note in watcher.notes if "going back" in note]) == 1
+
+
+def test_a_checkpoint_after_going_back_goes_on_at_half_the_rate(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoiled(monkeypatch, lambda call: call < 11)
+    monkeypatch.setattr(MODULE, "learning_rate", lambda *_arguments: 1e-2)
+    whole = train(pairs, tmp_path / "whole", config(steps=14))
+    spoiled(monkeypatch, lambda call: call < 11)
+    train(pairs, tmp_path / "parts", config(steps=12))
+    spoiled(monkeypatch, lambda _call: False)
+    resumed = train(pairs, tmp_path / "parts", config(steps=14), resume=True)
+    assert load_checkpoint(resumed.last).progress["rollbacks"] == 1
+    assert_same_tensors(resumed.last, whole.last)
+
+
+@pytest.fixture
+def large_pairs(tmp_path: Path) -> Path:
+    """Pairs as large as the discriminator needs them."""
+    return pairs_folder(tmp_path / "large", one=faded(3, 256))
+
+
+@pytest.fixture
+def _small_discriminator(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = importlib.import_module("blursynth.model.adversarial")
+    monkeypatch.setattr(module, "Discriminator", lambda: Discriminator(2))
+
+
+@pytest.mark.usefixtures("_small_discriminator")
+def test_an_adversarial_run_goes_on_to_the_same_bits(
+    large_pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MODULE, "_LOG_EVERY_SECONDS", 0.0)
+    settings = config(network="mscnn", patch=256, batch=2, steps=4, adversarial=True, validation_fraction=0)
+    whole = train(large_pairs, tmp_path / "whole", settings)
+    train(large_pairs, tmp_path / "parts", settings, progress=interrupted(2))
+    resumed = train(large_pairs, tmp_path / "parts", settings, resume=True)
+    assert_same_tensors(resumed.last, whole.last)
+    last = load_checkpoint(whole.last)
+    assert {name.split(".")[0] for name in last.discriminator} == {"weights", "optimizer"}
+    assert not load_checkpoint(whole.best).discriminator
+    for line in log_lines(tmp_path / "whole")[:4]:
+        assert line["losses"].keys() == {"content", "adversarial", "discriminator"}
+        assert line["loss"] == pytest.approx(line["losses"]["content"] + line["losses"]["adversarial"])
+        assert line["losses"]["adversarial"] == pytest.approx(1e-4 * math.log(2), rel=0.2)
+        assert line["losses"]["discriminator"] == pytest.approx(2 * math.log(2), rel=0.2)
+
+
+@pytest.mark.usefixtures("_small_discriminator")
+def test_the_discriminator_changes_what_is_learned_and_learns(large_pairs: Path, tmp_path: Path) -> None:
+    settings = {"network": "mscnn", "patch": 256, "steps": 2, "validation_fraction": 0}
+    plain = load_checkpoint(train(large_pairs, tmp_path / "plain", config(**settings)).last)
+    both = load_checkpoint(train(large_pairs, tmp_path / "both", config(adversarial=True, **settings)).last)
+    name = "scales.0.0.weight"
+    assert not torch.equal(plain.weights[name], both.weights[name])
+    once = load_checkpoint(
+        train(large_pairs, tmp_path / "once", config(adversarial=True, **settings | {"steps": 1})).last
+    )
+    for name in ("weights.layers.0.weight", "weights.layers.20.weight"):
+        assert not torch.equal(once.discriminator[name], both.discriminator[name])
+
+
+@pytest.mark.usefixtures("_small_discriminator")
+def test_in_parts_an_adversarial_step_is_the_same(large_pairs: Path, tmp_path: Path) -> None:
+    settings = {"network": "mscnn", "patch": 256, "steps": 1, "validation_fraction": 0, "adversarial": True}
+    whole = load_checkpoint(train(large_pairs, tmp_path / "a", config(**settings)).last)
+    parts = load_checkpoint(train(large_pairs, tmp_path / "b", config(accumulate=2, **settings)).last)
+    for name, tensor in whole.discriminator.items():
+        if name.endswith("exp_avg"):
+            torch.testing.assert_close(parts.discriminator[name], tensor, rtol=1e-3, atol=1e-7)
+
+
+@pytest.mark.gpu
+@pytest.mark.usefixtures("_small_discriminator")
+def test_all_of_it_works_on_a_gpu(large_pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {
+        "device": "cuda", "patch": 256, "batch": 2, "accumulate": 2, "optimizer": "adamw", "ema": 0.9, "loss": "psnr",
+        "fft_weight": 1.0, "clip_norm": 1.0, "adversarial": True, "augmentation": "paper", "validation_fraction": 0.4,
+    }  # fmt: skip
+    first = train(large_pairs, tmp_path / "run", config(steps=4, **settings))
+    spoiled(monkeypatch, lambda call: 4 <= call < 30)  # goes back once, from main memory to the GPU
+    result = train(large_pairs, tmp_path / "run", config(steps=20, **settings), resume=True)
+    last = load_checkpoint(result.last)
+    assert (first.steps, result.steps, last.progress["rollbacks"]) == (4, 20, 1)
+    assert all(tensor.isfinite().all() for tensor in tensors(result.last).values())
+
+
+def test_the_user_signal_saves_and_the_run_goes_on(pairs: Path, tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGUSR1)
+    run = tmp_path / "run"
+    steps: list[int] = []
+    watcher = Watcher(
+        {
+            2: lambda: signal.raise_signal(signal.SIGUSR1),
+            5: lambda: steps.append(load_checkpoint(run / "last.safetensors").progress["step"]),
+        }
+    )
+    result = train(pairs, run, config(), progress=watcher)
+    assert (result.steps, result.stopped_by, steps) == (6, None, [3])
+    assert signal.getsignal(signal.SIGUSR1) == before
+
+
+def test_a_card_lies_beside_the_checkpoints_and_speaks_of_both(
+    pairs: Path, tmp_path: Path, scores: list[float]
+) -> None:
+    scores.extend([20.0, 30.0, 25.0, 25.0])
+    result = train(pairs, tmp_path / "run", config(steps=3, save_minutes=EVERY_STEP))
+    card = (result.run / "card.md").read_text()
+    assert "| best.safetensors | step 2: weights; to deblur with |" in card
+    assert "| last.safetensors | step 3: " in card
+    assert "| validation PSNR | 30.00 dB |" in card
+    assert load_checkpoint(result.last).progress["data_sha256"] in card
+    scores.extend([29.0, 29.0])  # a resumed run still knows the best one
+    train(pairs, tmp_path / "run", config(steps=4, save_minutes=EVERY_STEP), resume=True)
+    card = (result.run / "card.md").read_text()
+    assert "| best.safetensors | step 2: " in card
+    assert "| last.safetensors | step 4: " in card
+
+
+def test_what_is_minimised_is_the_weighted_sum_of_its_parts() -> None:
+    restored = [torch.full((1, 3, 8, 8), 0.5), torch.full((1, 3, 4, 4), 0.25)]
+    sharp = [torch.full((1, 3, 8, 8), 0.25), torch.full((1, 3, 4, 4), 0.125)]
+
+    def parts(**changes: Any) -> dict[str, float]:
+        return {name: value.item() for name, value in MODULE._losses(config(**changes), restored, sharp).items()}
+
+    assert parts(loss="content-l2") == pytest.approx({"content": (0.25**2 + 0.125**2) / 4})
+    assert parts(loss="content-l2", coarse_weight=0.5) == pytest.approx({"content": (0.25**2 + 0.125**2 / 2) / 4})
+    assert parts(loss="content-l1", coarse_weight=0) == pytest.approx({"content": 0.25 / 4})
+    assert parts(loss="charbonnier") == pytest.approx({"content": (0.25 + 0.125) / 4}, rel=1e-4)
+    assert parts(loss="psnr", coarse_weight=2) == pytest.approx(
+        {"psnr": 20 * math.log10(0.25), "coarse": 0.125}, rel=1e-5
+    )
+    fft = parts(loss="content-l1", fft_weight=3)["fft"]
+    assert fft == pytest.approx(3 * 0.25 * 8 / (8 * 5))  # only the mean differs: one of 8 × 5 values
 
 
 def test_gradients_are_clipped(pairs: Path, tmp_path: Path) -> None:
@@ -558,7 +855,7 @@ def test_the_run_ends_in_time_with_its_schedule_finished(
 def scores(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """What validation finds, to be filled."""
     values: list[float] = []
-    monkeypatch.setattr(MODULE, "_validate", lambda *_arguments: values.pop(0))
+    monkeypatch.setattr(MODULE, "validate", lambda *_arguments: values.pop(0))
     return values
 
 

@@ -17,7 +17,11 @@ __all__ = ["command"]
 @click.argument("photos", nargs=-1, required=True)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File, or folder.  [default: beside each photo]")
 @click.option("--suffix", default="_deblurred", show_default=True, help="Added to the names of the results.")
-@click.option("--checkpoint", type=click.Path(path_type=Path), help="Network.  [default: the best of the newest run]")
+@click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path),
+    help="Network, or published weights (.pt).  [default: the best of the newest run]",
+)
 @click.option("--tile", default=512, show_default=True, help="Side of the tiles, px; smaller ones need less memory.")
 @click.option("--max-pixels", default=500_000_000, show_default=True, help="Refuse larger photographs.")
 @click.option("--recursive", is_flag=True, help="Search folders in folders too.")

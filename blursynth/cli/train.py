@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -21,17 +22,56 @@ __all__ = ["command"]
     "-o", "--output", type=click.Path(path_type=Path), help="Folder of the run.  [default: a new one in runs/]"
 )
 @click.option("--resume", is_flag=True, help="Go on with the run of -o, or with the newest one in runs/.")
+@click.option(
+    "--preset",
+    type=click.Choice(["paper", "fast"]),
+    help="Settings for what is not given: Nah et al.'s, or the best we know.  [default: paper]",
+)
 @click.option("--network", default="mscnn", show_default=True, type=click.Choice(["mscnn", "lite", "lite-tiny"]))
 @click.option("--steps", default=900_000, show_default=True, type=click.IntRange(min=1), help="Stop after these.")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Stop after this time, schedule finished.")
 @click.option("--patch", default=256, show_default=True, help="Side of the crops, px.")
-@click.option("--batch", default=2, show_default=True, help="Crops in a step.")
-@click.option("--learning-rate", default=5e-5, show_default=True, help="Of Adam, at its highest.")
-@click.option("--schedule", default="step", show_default=True, type=click.Choice(["step", "cosine"]))
+@click.option("--batch", default=2, show_default=True, help="Crops in a step, of all processes together.")
 @click.option(
-    "--loss", default="content-l2", show_default=True, type=click.Choice(["content-l2", "content-l1", "psnr"])
+    "--progressive/--no-progressive",
+    default=False,
+    show_default=True,
+    help="Begin with 3/4 of the side, end with 3/2; fewer of the larger crops.",
 )
+@click.option(
+    "--accumulate", default=1, show_default=True, metavar="K", help="Work a batch out in K parts: less memory."
+)
+@click.option("--optimizer", default="adam", show_default=True, type=click.Choice(["adam", "adamw"]))
+@click.option("--learning-rate", default=5e-5, show_default=True, help="Of the optimiser, at its highest.")
+@click.option("--schedule", default="step", show_default=True, type=click.Choice(["step", "cosine"]))
 @click.option("--clip-norm", type=float, help="Shorten longer gradients to this.")
+@click.option(
+    "--ema",
+    default=0.0,
+    show_default=True,
+    help="Decay of a running mean of the weights, which is scored and saved: 0.999.",
+)
+@click.option(
+    "--loss",
+    default="content-l2",
+    show_default=True,
+    type=click.Choice(["content-l2", "content-l1", "charbonnier", "psnr"]),
+)
+@click.option("--coarse-weight", default=1.0, show_default=True, help="Of the scales but the finest, in the loss.")
+@click.option("--fft-weight", default=0.0, show_default=True, help="Of the spectrum's absolute error, in the loss.")
+@click.option(
+    "--adversarial/--no-adversarial",
+    default=False,
+    show_default=True,
+    help="Train against a discriminator too, lambda 1e-4 (eq. 6).",
+)
+@click.option(
+    "--augmentation",
+    default="paper",
+    show_default=True,
+    type=click.Choice(["paper", "turns"]),
+    help="Turns, mirrors and channel orders; the paper's saturation, noise and sharp pairs too.",
+)
 @click.option(
     "--light",
     default="fresh",
@@ -51,31 +91,46 @@ __all__ = ["command"]
 @JSON
 @talk_options
 @click.pass_obj
-def command(screen: Screen, /, shards: Path, output: Path | None, resume: bool, as_json: bool, **settings: Any) -> int:
+def command(
+    screen: Screen,
+    /,
+    shards: Path,
+    output: Path | None,
+    resume: bool,
+    preset: str | None,
+    as_json: bool,
+    **settings: Any,
+) -> int:
     """Train the multi-scale network on shards.
 
-    The defaults are the network and the settings of Nah et al., CVPR 2017; they want a GPU. Writes best.safetensors,
-    last.safetensors and log.jsonl. Ctrl-C saves first; --resume goes on.
+    The defaults are the network and the settings of Nah et al., CVPR 2017; they want a GPU. --preset fast wants one
+    too, and less of its time. Writes best.safetensors, last.safetensors, card.md and log.jsonl. Ctrl-C saves first;
+    --resume goes on.
 
     \b
       blursynth train shards/
-      blursynth train shards/ --network lite-tiny --loss psnr --schedule cosine --learning-rate 1e-3 \\
-                              --patch 128 --batch 8 --minutes 30
+      blursynth train shards/ --preset fast --minutes 25
+      blursynth train shards/ --preset fast --network lite-tiny --patch 128 --batch 8 --minutes 30
+      torchrun --nproc-per-node 2 -m blursynth train shards/
     """
     from blursynth.model.checkpoint import load_checkpoint  # noqa: PLC0415  # torch takes seconds
+    from blursynth.model.distributed import is_first_process  # noqa: PLC0415
+    from blursynth.model.presets import PRESETS  # noqa: PLC0415
     from blursynth.model.train import TrainConfig, newest_run, train  # noqa: PLC0415
 
     run = output or (newest_run(Path("runs")) if resume else Path("runs") / time.strftime("%Y-%m-%d-%H%M%S"))
     if resume and (run / "last.safetensors").exists():
-        begun = load_checkpoint(run / "last.safetensors").training
-        settings |= {name: begun[name] for name in settings if name in begun and not _is_given(name)}
+        settings |= _not_given(load_checkpoint(run / "last.safetensors").training, settings)
+    settings |= _not_given(PRESETS[preset] if preset else {}, settings)
     config = TrainConfig(**{field.name: settings[field.name] for field in fields(TrainConfig)})
     result = train(shards, run, config, resume=resume, progress=screen)
-    screen.note(f"{result.steps} steps done; blursynth deblur photo.jpg --checkpoint {result.best}")
-    click.echo(json.dumps(asdict(result), default=str) if as_json else str(result.best))
+    if is_first_process():
+        screen.note(f"{result.steps} steps done; blursynth deblur photo.jpg --checkpoint {result.best}")
+        click.echo(json.dumps(asdict(result), default=str) if as_json else str(result.best))
     return 128 + result.stopped_by if result.stopped_by else 0
 
 
-def _is_given(name: str) -> bool:
-    source = click.get_current_context().get_parameter_source(name)
-    return source is not ParameterSource.DEFAULT
+def _not_given(values: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that the user left to us: neither in the command, nor the environment, nor a file."""
+    source = click.get_current_context().get_parameter_source
+    return {name: values[name] for name in settings if name in values and source(name) is ParameterSource.DEFAULT}

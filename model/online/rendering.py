@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -76,16 +77,17 @@ def shake_crops(photos: PhotoSet, shots: Sequence[Shot], patch: int, *, renderer
 
 
 def _alike(shots: Sequence[Shot], most: int) -> Iterator[list[int]]:
-    """Group shots with equally many layers and about as many poses, those with the most first."""
+    """Group shots with equally many layers and about as many poses, those with the most first.
+
+    Where groups may be larger than one, a shot that is left alone comes twice: torch.compile makes a kernel of its own
+    for batches of one.
+    """
     order = sorted(range(len(shots)), key=lambda i: (len(shots[i].cut.depths), -shots[i].num_poses))
-    group: list[int] = []
-    for i in order:
-        if group and (len(group) == most or len(shots[i].cut.depths) != len(shots[group[0]].cut.depths)):
-            yield group
-            group = []
-        group.append(i)
-    if group:
-        yield group
+    for _, chosen in groupby(order, key=lambda i: len(shots[i].cut.depths)):
+        same = list(chosen)
+        for first in range(0, len(same), most):
+            group = same[first : first + most]
+            yield group * 2 if len(group) == 1 < most else group
 
 
 def _rendered(photos: PhotoSet, shots: list[Shot], patch: int, renderer: Renderer | None) -> tuple[Tensor, Tensor]:
@@ -120,7 +122,7 @@ def _rendered(photos: PhotoSet, shots: list[Shot], patch: int, renderer: Rendere
     limits, render = darkest(light), renderer or mean_of_views
     for first in range(0, most_poses, step):
         part = slice(first, first + step)
-        busy = slice(sum(shot.num_poses > first for shot in shots))  # those with the most poses come first
+        busy = slice(max(2, sum(shot.num_poses > first for shot in shots)))  # those with the most poses come first
         view = (coefficients[:, busy, part], shares[busy, part], x[busy], reach)
         total[busy] += render(light[busy], limits[busy], alphas[:, busy], *view)
     return total, sharp

@@ -134,7 +134,8 @@ def photo_batches(
     Raises
     ------
     SettingsError
-        If a photograph is too small for the crops (see `PhotoSet.for_patch`), or the light chain is none for photographs.
+        If a photograph is too small for the crops (see `PhotoSet.for_patch`), or the light chain is none for
+        photographs.
     """
     if batch < 1:
         raise SettingsError(f"batch {batch}: must be 1 or more")

@@ -1,0 +1,140 @@
+"""What changes while training: begun anew, taken up from a checkpoint, and made into one."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from blursynth.errors import CheckpointError, SettingsError
+from blursynth.files import printable
+
+from .adversarial import Critic
+from .checkpoint import Checkpoint, load_checkpoint, restore_network
+from .ema import Average
+from .networks import Network, build_network, network_config
+from .optimizers import build_optimizer, load_optimizer, optimizer_tensors
+from .settings import FREE_ON_RESUME, TrainConfig
+
+__all__ = ["RunState", "begin_run", "resume_run"]
+
+_PROGRESS = ("data_sha256", "step", "samples", "seconds", "best_psnr", "best", "skipped", "rollbacks")
+
+
+@dataclass(slots=True)
+class RunState:
+    """What changes while training.
+
+    ``parts`` says in how many parts a batch is worked out; the rest of the numbers goes into checkpoints, and so does
+    ``best``: the step and the scores of the best checkpoint.
+    """
+
+    network: Network
+    optimizer: torch.optim.Optimizer
+    average: Average | None
+    critic: Critic | None
+    data_sha256: str
+    parts: int = 1
+    step: int = 0
+    samples: int = 0
+    seconds: float = 0.0
+    best_psnr: float | None = None
+    best: Mapping[str, Any] = field(default_factory=dict)
+    skipped: int = 0
+    rollbacks: int = 0
+
+    @property
+    def best_network(self) -> Network:
+        """The network to score and to deblur with: that of the running mean, if there is one."""
+        return self.average.network if self.average else self.network
+
+    @property
+    def players(self) -> Iterator[tuple[torch.nn.Module, torch.optim.Optimizer]]:
+        """What learns, and by which optimiser."""
+        yield self.network, self.optimizer
+        if self.critic:
+            yield self.critic.network, self.critic.optimizer
+
+    def tensors(self) -> dict[str, Any]:
+        """Return everything that learns, by the fields of a checkpoint: names and tensors, not copied."""
+        return {
+            "weights": self.network.state_dict(),
+            "optimizer": optimizer_tensors(self.optimizer, self.network),
+            "average": self.average.tensors() if self.average else {},
+            "discriminator": self.critic.tensors() if self.critic else {},
+        }
+
+    def load(self, tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Take over what `tensors` returned.
+
+        Raises
+        ------
+        KeyError
+            If something is missing.
+        """
+        self.network.load_state_dict(tensors["weights"])
+        load_optimizer(self.optimizer, self.network, tensors["optimizer"])
+        if self.average:
+            self.average.load(tensors["average"])
+        if self.critic:
+            self.critic.load(tensors["discriminator"])
+
+    def to_resume(self, config: TrainConfig, scores: Mapping[str, Any]) -> Checkpoint:
+        """Return the checkpoint that a run can go on from."""
+        return Checkpoint(**self._described(config, scores), **self.tensors())
+
+    def to_use(self, config: TrainConfig, scores: Mapping[str, Any]) -> Checkpoint:
+        """Return the checkpoint to deblur with."""
+        return Checkpoint(**self._described(config, scores), weights=self.best_network.state_dict())
+
+    def _described(self, config: TrainConfig, scores: Mapping[str, Any]) -> dict[str, Any]:
+        progress = {name: getattr(self, name) for name in _PROGRESS}
+        return {"network": self.network.config, "training": asdict(config), "progress": progress, "scores": scores}
+
+
+def begin_run(config: TrainConfig, device: torch.device, data_sha256: str) -> RunState:
+    """Return the state of a run before its first step; the seed decides the weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        network = build_network(network_config(config.network))
+    return _state(network, config, device, data_sha256)
+
+
+def _state(network: Network, config: TrainConfig, device: torch.device, data_sha256: str) -> RunState:
+    network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = build_optimizer(network, config.optimizer, config.learning_rate)
+    average = Average(network, config.ema) if config.ema else None
+    critic = None
+    if config.adversarial:
+        critic = Critic(seed=config.seed, learning_rate=config.learning_rate, device=device)
+    return RunState(network, optimizer, average, critic, data_sha256)
+
+
+def resume_run(path: Path, config: TrainConfig, device: torch.device, data_sha256: str) -> RunState:
+    """Return the state that a checkpoint holds.
+
+    Raises
+    ------
+    SettingsError
+        If the settings or the pairs are others than the run was begun with.
+    CheckpointError
+        If the checkpoint is damaged or lacks what a run needs.
+    """
+    checkpoint = load_checkpoint(path)
+    for name, value in asdict(config).items():
+        before = checkpoint.training.get(name)
+        if name not in FREE_ON_RESUME and before != value:
+            raise SettingsError(f"{printable(path.parent)}: was begun with {name} {before}, not {value}")
+    state = _state(restore_network(checkpoint), config, device, data_sha256)
+    try:
+        state.load({kind: getattr(checkpoint, kind) for kind in state.tensors()})
+        for name in _PROGRESS:
+            setattr(state, name, checkpoint.progress[name])
+    except (KeyError, RuntimeError) as error:
+        what = str(error).splitlines()[0]
+        raise CheckpointError(f"{printable(path)}: {what} is missing; no run can go on from it") from error
+    if state.data_sha256 != data_sha256:
+        raise SettingsError(f"{printable(path.parent)}: was begun with other pairs; train them in a new run")
+    return state
