@@ -331,4 +331,4 @@ def _notes_on_rate(frame_rate: Fraction, capture_rate: Fraction | None) -> Itera
         filmed = float(capture_rate)
         yield f"{told:g} frames/s by its time stamps but filmed at {filmed:g} by its tags: give --source-fps {filmed:g}"
     elif told < _SLOW_RATE:
-        yield f"{told:g} frames/s by its time stamps: give --source-fps if it is slow motion; ghosts if not"
+        yield f"{told:g} frames/s by its time stamps: too slow to average what moves; if it is slow motion, give --source-fps"

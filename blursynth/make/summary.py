@@ -10,6 +10,7 @@ from blursynth.files import printable
 from blursynth.make.folder import Folder
 from blursynth.make.plan import ClipPlan
 from blursynth.make.tasks import Results
+from blursynth.radiometry import NoiseLevel
 from blursynth.windows import WindowRule, gaps, plan_windows
 
 __all__ = ["ClipSummary", "MakeSummary", "sum_up"]
@@ -74,7 +75,7 @@ def sum_up(plan: ClipPlan, folder: Folder, results: Results) -> ClipSummary:
         error = f"{printable(info.path)}: every window touches damaged frames; re-encode or copy the clip again"
         return ClipSummary(info.path, error=error)
     shards = tuple(entry.shard for entry in entries if entry.pairs)
-    notes = tuple(_notes(plan, rejected))
+    notes = tuple(_notes(plan, rejected, results.levels.get(plan.sha256)))
     return ClipSummary(info.path, plan.num_windows, pairs, shards, rejected, notes, is_cut_short=info.is_cut_short)
 
 
@@ -90,7 +91,7 @@ def _rejected(plan: ClipPlan, folder: Folder, results: Results) -> dict[str, int
     return dict(sorted(total.items()))
 
 
-def _notes(plan: ClipPlan, rejected: dict[str, int]) -> list[str]:
+def _notes(plan: ClipPlan, rejected: dict[str, int], level: NoiseLevel | None) -> list[str]:
     info, config = plan.info, plan.config
     notes = list(info.notes)
     if info.is_cut_short:
@@ -102,6 +103,9 @@ def _notes(plan: ClipPlan, rejected: dict[str, int]) -> list[str]:
         notes.append(f"{num_gaps} gap(s) in its times cost {len(unbroken) - plan.num_windows} windows")
     elif num_gaps:
         notes.append(f"{num_gaps} gap(s) in its times, which no exposure crosses")
+    if level is not None:
+        found = f"shot {level.shot:.2g}, read {level.read:.2g} in linear light" if level.shot or level.read else "none"
+        notes.append(f"noise of a frame: {found}")
     if damaged := rejected.get("damaged"):
         notes.append(f"damaged: {damaged} of {plan.num_windows} windows dropped")
     if left_out := {reason: count for reason, count in rejected.items() if reason != "damaged"}:

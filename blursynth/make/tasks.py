@@ -17,6 +17,7 @@ from blursynth.make.noise import noise_of_clip
 from blursynth.make.plan import ClipPlan, Part
 from blursynth.make.run import ClipRun, Finished
 from blursynth.progress import Progress
+from blursynth.radiometry import NoiseLevel
 
 __all__ = ["Results", "make_clips"]
 
@@ -38,10 +39,11 @@ class _Task:
 
 @dataclass(slots=True, eq=False)
 class Results:
-    """What came of a run: why windows did not become pairs, by shard, and what went wrong, by clip (its SHA-256)."""
+    """What came of a run: why windows did not become pairs, by shard; what went wrong and noise, by clip (its SHA-256)."""
 
     rejected: dict[str, dict[str, int]] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
+    levels: dict[str, NoiseLevel] = field(default_factory=dict)
 
 
 def make_clips(plans: Sequence[ClipPlan], folder: Folder, engine: Engine, progress: Progress) -> Results:
@@ -58,7 +60,10 @@ def make_clips(plans: Sequence[ClipPlan], folder: Folder, engine: Engine, progre
         if not parts:
             continue
         try:
-            todo += _tasks(_with_level(plan), parts, folder.path, engine)
+            measured = _with_level(plan)
+            if measured.level is not None:
+                results.levels[plan.sha256] = measured.level
+            todo += _tasks(measured, parts, folder.path, engine)
         except RefusedError as error:
             results.errors[plan.sha256] = str(error)
     if engine.backend == "local" and engine.num_workers == 1:
