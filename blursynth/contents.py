@@ -166,7 +166,7 @@ def _inspect_clip(path: Path) -> dict[str, Any]:
         "frames": info.num_frames,
         "frames_by_header": info.num_frames_from_header,
         "cut_short": info.is_cut_short,
-        "notes": list(info.notes),
+        "notes": [*info.notes, *info.rate_notes],
     }
 
 

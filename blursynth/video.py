@@ -44,6 +44,7 @@ class VideoInfo:
     packets start afresh. Without ``has_times`` the container gives none, and frames are counted as they come out of the
     decoder. With ``may_lose_packets`` a gap in the times means that later frames lack what they were
     predicted from. ``num_frames_from_header`` is what the container promises, 0 if it promises nothing.
+    ``notes`` is what there is to say, ``rate_notes`` what there is to say unless the true rate is given.
     ``transfer`` is the tag of the transfer function (H.273 TransferCharacteristics, 2 is unspecified) and
     ``creation_time`` the container's, empty where it has none. ``capture_rate`` is the rate at which a phone says that
     it filmed, where it says so.
@@ -66,6 +67,7 @@ class VideoInfo:
     has_times: bool
     may_lose_packets: bool
     notes: tuple[str, ...]
+    rate_notes: tuple[str, ...] = ()
     transfer: int = 2
     creation_time: str = ""
     capture_rate: Fraction | None = None
@@ -241,10 +243,8 @@ def _video_info(path: Path, stream: Any, packets: list[_Packet], first: Any, dur
         is_cut_short=is_cut_short,
         has_times=has_times,
         may_lose_packets=stream.container.format.name == "mpegts",
-        notes=(
-            *_notes(first, colour, num_twins=len(shown) - pts.size),
-            *_notes_on_rate(frame_rate, capture_rate),
-        ),
+        notes=tuple(_notes(first, colour, num_twins=len(shown) - pts.size)),
+        rate_notes=tuple(_notes_on_rate(frame_rate, capture_rate)),
         transfer=int(first.color_trc),
         creation_time=_creation_time(stream),
         capture_rate=capture_rate,
@@ -331,4 +331,4 @@ def _notes_on_rate(frame_rate: Fraction, capture_rate: Fraction | None) -> Itera
         filmed = float(capture_rate)
         yield f"{told:g} frames/s by its time stamps but filmed at {filmed:g} by its tags: give --source-fps {filmed:g}"
     elif told < _SLOW_RATE:
-        yield f"{told:g} frames/s by its time stamps: too slow to average what moves; if it is slow motion, give --source-fps"
+        yield f"{told:g} frames/s by its time stamps: ghosts where things move fast; if it is slow motion, --source-fps"

@@ -124,7 +124,8 @@ def test_rotation_is_told(make_clip: ClipMaker, tmp_path: Path) -> None:
 
 
 def test_low_rates_and_missing_tags_are_noted(make_clip: ClipMaker) -> None:
-    notes = " ".join(describe(make_clip("slow.mkv", rate=30)).notes)
+    info = describe(make_clip("slow.mkv", rate=30))
+    notes = " ".join([*info.notes, *info.rate_notes])
     assert "30 frames/s" in notes
     assert "no colour tags" in notes
 
@@ -143,7 +144,7 @@ def test_a_phone_that_says_at_which_rate_it_filmed_is_heard(make_clip: ClipMaker
     info = describe(path)
     assert info.capture_rate == 240
     assert info.creation_time.startswith("2019-12-20T20:08:34")
-    assert any("filmed at 240" in note and "--source-fps 240" in note for note in info.notes)
+    assert any("filmed at 240" in note and "--source-fps 240" in note for note in info.rate_notes)
 
 
 @pytest.mark.parametrize(

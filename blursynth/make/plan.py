@@ -100,8 +100,7 @@ def _with_true_rate(info: VideoInfo, config: MakeConfig) -> VideoInfo:
     rate = config.true_frame_rate()
     if not rate:
         return info
-    notes = tuple(note for note in info.notes if "by its time stamps" not in note)
-    return replace(info, frame_rate=rate, time_base=info.time_base * info.frame_rate / rate, notes=notes)
+    return replace(info, frame_rate=rate, time_base=info.time_base * info.frame_rate / rate, rate_notes=())
 
 
 def _curve_of(info: VideoInfo, config: MakeConfig) -> tuple[str, VideoInfo]:

@@ -93,7 +93,7 @@ def _rejected(plan: ClipPlan, folder: Folder, results: Results) -> dict[str, int
 
 def _notes(plan: ClipPlan, rejected: dict[str, int], level: NoiseLevel | None) -> list[str]:
     info, config = plan.info, plan.config
-    notes = list(info.notes)
+    notes = [*info.notes, *info.rate_notes]
     if info.is_cut_short:
         promised = f" of {info.num_frames_from_header}" if info.num_frames_from_header else ""
         notes.append(f"cut short: {info.num_frames}{promised} frames can be read")

@@ -39,7 +39,7 @@ class _Task:
 
 @dataclass(slots=True, eq=False)
 class Results:
-    """What came of a run: why windows did not become pairs, by shard; what went wrong and noise, by clip (its SHA-256)."""
+    """What came of a run: why windows were rejected, by shard; what went wrong and noise, by clip (its SHA-256)."""
 
     rejected: dict[str, dict[str, int]] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
