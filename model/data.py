@@ -15,12 +15,10 @@ from dataclasses import dataclass
 from itertools import starmap
 from pathlib import Path
 from types import FrameType
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from blursynth.errors import SettingsError, ShardError
@@ -28,19 +26,13 @@ from blursynth.files import printable, release_inherited_locks
 from blursynth.rendition import Rendition, rendition_of_shard
 from blursynth.shards import Entry, Manifest, Shard
 
+from .online.batch import Batch
+
 __all__ = ["Batch", "PairSet", "batches", "centre_crops", "read_pairs", "split_pairs"]
 
 _CROP_GRID = 4  # crops begin on multiples of 4 px, so that a three-scale pyramid of them is a crop of the pyramid
 _MAX_OPEN_SHARDS = 64
 _CROP_STREAM = 0  # of the generator's key; augmentation draws from another
-
-
-class Batch(NamedTuple):
-    """Crops of pairs: (N, 3, H, W) uint8 each, channels last in memory; ``first_sample`` numbers the first one."""
-
-    blurry: Tensor
-    sharp: Tensor
-    first_sample: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)

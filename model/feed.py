@@ -4,9 +4,10 @@ from collections.abc import Generator
 
 from blursynth.errors import SettingsError
 
-from .data import Batch, PairSet, batches
+from .data import Batch
 from .distributed import World
 from .settings import TrainConfig, stages_of
+from .sources import Request, Source
 from .stages import Stage, stage_at
 
 __all__ = ["Feed"]
@@ -21,8 +22,8 @@ class Feed:
         If a stage's crops are larger than a pair, or its batch cannot be shared evenly.
     """
 
-    def __init__(self, pairs: PairSet, config: TrainConfig, world: World, *, is_pinned: bool) -> None:
-        self._pairs, self._config, self._world, self._is_pinned = pairs, config, world, is_pinned
+    def __init__(self, source: Source, config: TrainConfig, world: World, *, is_pinned: bool) -> None:
+        self._source, self._config, self._world, self._is_pinned = source, config, world, is_pinned
         self._stages = stages_of(config)
         for stage in self._stages:
             self._check(stage)
@@ -30,7 +31,7 @@ class Feed:
         self._stream: Generator[Batch, None, None] | None = None
 
     def _check(self, stage: Stage) -> None:
-        side, size = self._pairs.smallest_side, self._world.size
+        side, size = self._source.smallest_side, self._world.size
         if stage.patch > side:
             remedy = " or leave --progressive out" if self._config.progressive else ""
             raise SettingsError(f"patch {stage.patch}: larger than pairs of {side} px; choose --patch smaller{remedy}")
@@ -58,8 +59,7 @@ class Feed:
     def _open(self, stage: Stage, step: int) -> Generator[Batch, None, None]:
         # Share r of step s holds the samples from s batch + r batch / size on: it is step s size + r of small batches.
         rank, size = self._world.rank, self._world.size
-        return batches(
-            self._pairs,
+        request = Request(
             patch=stage.patch,
             batch=stage.batch // size,
             seed=stage.seed,
@@ -68,6 +68,7 @@ class Feed:
             is_pinned=self._is_pinned,
             is_fresh=self._config.light == "fresh",
         )
+        return self._source.open(request)
 
     def close(self) -> None:
         """End the processes that read."""

@@ -1,18 +1,31 @@
 """The settings of a training run, and the learning rate that follows from them."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import torch
 
+from blursynth.crf import response_curve
 from blursynth.errors import SettingsError
+from blursynth.radiometry import LightChain
+from blursynth.rendition import output_curves
+from blursynth.shake import ShakeRule
 
 from .networks import NetworkConfig, NetworkName, build_network, network_config
 from .optimizers import OptimizerName
 from .stages import Stage, plan_stages
 
-__all__ = ["FREE_ON_RESUME", "Augmentation", "Loss", "TrainConfig", "fraction_done", "learning_rate", "stages_of"]
+__all__ = [
+    "FREE_ON_RESUME",
+    "Augmentation",
+    "Loss",
+    "OnlineConfig",
+    "TrainConfig",
+    "fraction_done",
+    "learning_rate",
+    "stages_of",
+]
 
 Augmentation = Literal["paper", "turns"]
 Light = Literal["fresh", "stored"]
@@ -41,6 +54,42 @@ _POSITIVE = ("minutes", "learning_rate", "clip_norm", "save_minutes")
 _DISCRIMINATOR_MULTIPLE = 256
 _WARM_UP = 0.02  # of a cosine schedule
 _COSINE_FLOOR = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class OnlineConfig:
+    """What is drawn for each sample when photographs train; see `blursynth.make.stills.ShakeConfig`.
+
+    ``still`` is the share of samples whose camera does not move, ``crf`` the response curve of the photographs.
+    """
+
+    blur_px: str = "2-40"
+    trajectory: str = "mixed"
+    exposure_seconds: str = "0.02-0.5"
+    readout: str = "0-0.5"
+    layers: str = "1-3"
+    still: float = 0.1
+    crf: str = "srgb"
+    output_crf: str = "same"
+    highlights: str = "0.25-1.75"
+    noise: str = "iso:100-1600"
+    jpeg: str = "60-95"
+
+    def __post_init__(self) -> None:
+        ShakeRule(self.blur_px, self.trajectory, self.exposure_seconds, self.readout, self.layers)
+        chain = LightChain(self.highlights, self.noise, self.jpeg)
+        if chain.noise == "match":
+            raise SettingsError("noise 'match' compares frames of a clip; for photographs choose iso:A-B")
+        for name in ("highlights", "noise", "jpeg"):
+            object.__setattr__(self, name, getattr(chain, name))
+        response_curve(self.crf)
+        output_curves(self.output_crf)
+        if not 0 <= self.still <= 1:
+            raise SettingsError(f"still {self.still}: must be from 0 to 1")
+
+    def moving(self) -> "OnlineConfig":
+        """Return the same with a camera that always moves."""
+        return replace(self, still=0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +135,8 @@ class TrainConfig:
     light
         ``fresh``: pairs that were made with ``--store linear`` get curve, highlights, noise and JPEG drawn anew, as
         they were made, for each sample. ``stored``: as they lie in the shard.
+    online
+        What is drawn when photographs train.
     validation_fraction, validation_pairs, validation_patch
         How much is set aside, how many pairs are scored each time, and the side of their centre crops in px.
     save_minutes
@@ -116,6 +167,7 @@ class TrainConfig:
     adversarial: bool = False
     augmentation: Augmentation = "paper"
     light: Light = "fresh"
+    online: OnlineConfig = field(default_factory=OnlineConfig)
     validation_fraction: float = 0.1
     validation_pairs: int = 16
     validation_patch: int = 256

@@ -21,7 +21,7 @@ from .augment import augment, degrade, to_unit
 from .card import card_text
 from .checkpoint import Checkpoint, save_checkpoint
 from .clock import Clock, Signals, listening
-from .data import Batch, PairSet, centre_crops, read_pairs, split_pairs
+from .data import Batch
 from .device import autocast, choose_device, memory_errors
 from .distributed import World, joined
 from .feed import Feed
@@ -29,6 +29,7 @@ from .guards import Guard, is_out_of_memory
 from .journal import Journal
 from .losses import fft_loss, multiscale_content_loss, psnr_loss
 from .settings import TrainConfig, fraction_done, learning_rate
+from .sources import Source, Sources, open_sources
 from .state import RunState, begin_run, resume_run
 from .validation import SCORE_DEFINITION, Example, mean_score, score, validate
 
@@ -67,7 +68,7 @@ class _Place:
     config: TrainConfig
     device: torch.device
     world: World
-    training: PairSet
+    training: Source
     examples: Sequence[Example]
     blurry_psnr: float | None
     progress: Progress
@@ -83,7 +84,7 @@ def train(
     Parameters
     ----------
     directory
-        Shards.
+        Folder of shards, or a folder or pack of photographs, which are shaken while they train.
     run
         Folder of the run; made if it is not there.
     resume
@@ -115,7 +116,8 @@ def _train(
     directory: Path, run: Path, config: TrainConfig, world: World, *, resume: bool, progress: Progress
 ) -> TrainResult:
     device = choose_device(config.device)
-    training, validation = split_pairs(read_pairs(directory), config.validation_fraction)
+    sources = open_sources(directory, config, device)
+    training, examples = sources.training, sources.examples
     make_directory(run)
     with (
         locked(run, "another blursynth train") if world.is_first else nullcontext(),
@@ -126,9 +128,8 @@ def _train(
         state = _begin(run, config, device, data_sha256=training.sha256, resume=resume)
         if resume and not state.step:
             progress.note(f"{printable(run)}: nothing to resume there, a new run begins")
-        examples = centre_crops(validation, patch=config.validation_patch, count=config.validation_pairs)
         blurry_psnr = mean_score([score(blurry, sharp) for blurry, sharp in examples])
-        _announce(progress, config, device, world, training, validation)
+        _announce(progress, config, device, world, sources)
         place = _Place(run, config, device, world, training, examples, blurry_psnr, progress)
         with listening() as signals:
             _loop(state, place, signals)
@@ -140,15 +141,15 @@ def _announce(
     config: TrainConfig,
     device: torch.device,
     world: World,
-    training: PairSet,
-    validation: PairSet,
+    sources: Sources,
 ) -> None:
-    shared = set(training.sources) & set(validation.sources)
-    where = " of the same clip: an optimistic score" if shared else f" of {len(validation.sources)} other clip(s)"
+    shared = set(sources.training.sources) & set(sources.validation)
+    where = " of the same clip: an optimistic score" if shared else f" of {len(sources.validation)} other source(s)"
     together = f" × {world.size}" if world.size > 1 else ""
     progress.note(
-        f"{config.network} on {device}{together}: {len(training)} pairs train, {len(validation)} validate"
-        + (where if len(validation) else "; no validation, the last weights will count as the best")
+        f"{config.network} on {device}{together}: {len(sources.training)} {sources.unit} train, "
+        f"{len(sources.examples)} crops validate"
+        + (where if sources.examples else "; no validation, the last weights will count as the best")
     )
 
 

@@ -134,7 +134,7 @@ def test_a_shard_that_is_no_shard_is_refused(folder: Path) -> None:
         read_pairs(folder)
 
 
-@pytest.mark.parametrize("changes", [{"pairs": 4}, {"pairs": 6}, {"height": 64}, {"width": 36}])
+@pytest.mark.parametrize("changes", [{"pairs": 4}, {"pairs": 6, "planned": 6}, {"height": 64}, {"width": 36}])
 def test_a_manifest_that_tells_of_other_pairs_is_refused(folder: Path, changes: dict[str, int]) -> None:
     manifest = Manifest.read(folder)
     entry = manifest.get("two-0.h5")

@@ -13,6 +13,7 @@ from blursynth.model.distributed import World
 from blursynth.model.feed import Feed
 from blursynth.model.lite import LiteConfig
 from blursynth.model.settings import TrainConfig
+from blursynth.model.sources import ShardSource
 
 LITE = LiteConfig(channels=(4, 6), encoder_blocks=(1, 0), decoder_blocks=(1,))
 
@@ -29,7 +30,7 @@ def config(**changes: Any) -> TrainConfig:
 
 
 def feed(pairs: PairSet, world: World, **changes: Any) -> Feed:
-    return Feed(pairs, config(**changes), world, is_pinned=False)
+    return Feed(ShardSource(pairs), config(**changes), world, is_pinned=False)
 
 
 def read(pairs: PairSet, world: World, steps: range, **changes: Any) -> Iterator[Batch]:

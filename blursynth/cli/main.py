@@ -25,7 +25,7 @@ _MAX_CONFIG_BYTES = 1 << 20
 COMMANDS = {
     "make": "Turn high-frame-rate clips into shards of blurry and sharp pairs.",
     "shake": "Shake sharp photographs: shards of pairs as a hand-held camera makes them.",
-    "train": "Train the multi-scale network on shards.",
+    "train": "Train the multi-scale network on shards, or on photographs.",
     "deblur": "Make blurred photographs sharp.",
     "onnx": "Write a network as an ONNX file.",
     "inspect": "Tell what a clip, shard, folder of shards or checkpoint holds.",

@@ -12,6 +12,7 @@ from click.core import ParameterSource
 
 from blursynth.cli.options import JSON, device_option, talk_options
 from blursynth.cli.screen import Screen
+from blursynth.errors import SettingsError
 
 __all__ = ["command"]
 
@@ -87,6 +88,12 @@ __all__ = ["command"]
 @click.option("--save-minutes", default=5.0, show_default=True, help="Validate and save this often.")
 @click.option("--seed", default=0, show_default=True, help="Of weights, crops and augmentation.")
 @click.option("--workers", default=2, show_default=True, help="Processes that read shards.")
+@click.option(
+    "--online",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="What is drawn when photographs train, repeatable: still=0.1, blur_px=2-40, noise=iso:100-1600, jpeg=off, …",
+)
 @device_option
 @JSON
 @talk_options
@@ -101,16 +108,17 @@ def command(
     as_json: bool,
     **settings: Any,
 ) -> int:
-    """Train the multi-scale network on shards.
+    """Train the multi-scale network on shards, or on photographs.
 
     The defaults are the network and the settings of Nah et al., CVPR 2017; they want a GPU. --preset fast wants one
     too, and less of its time. Writes best.safetensors, last.safetensors, card.md and log.jsonl. Ctrl-C saves first;
-    --resume goes on.
+    --resume goes on. A folder of photographs, or a pack of them, is shaken while it trains: no sample comes twice.
 
     \b
       blursynth train shards/
       blursynth train shards/ --preset fast --minutes 25
       blursynth train shards/ --preset fast --network lite-tiny --patch 128 --batch 8 --minutes 30
+      blursynth train photos/ --preset fast --online still=0.1 --online blur_px=4-60
       torchrun --nproc-per-node 2 -m blursynth train shards/
     """
     from blursynth.model.checkpoint import load_checkpoint  # noqa: PLC0415  # torch takes seconds
@@ -122,6 +130,7 @@ def command(
     if resume and (run / "last.safetensors").exists():
         settings |= _not_given(load_checkpoint(run / "last.safetensors").training, settings)
     settings |= _not_given(PRESETS[preset] if preset else {}, settings)
+    settings["online"] = _online(settings["online"])
     config = TrainConfig(**{field.name: settings[field.name] for field in fields(TrainConfig)})
     result = train(shards, run, config, resume=resume, progress=screen)
     if is_first_process():
@@ -134,3 +143,21 @@ def _not_given(values: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[s
     """Return the settings that the user left to us: neither in the command, nor the environment, nor a file."""
     source = click.get_current_context().get_parameter_source
     return {name: values[name] for name in settings if name in values and source(name) is ParameterSource.DEFAULT}
+
+
+def _online(given: Mapping[str, Any] | tuple[str, ...]) -> Any:
+    """Return what is drawn when photographs train, from NAME=VALUE or from a checkpoint."""
+    from blursynth.model.settings import OnlineConfig  # noqa: PLC0415  # torch takes seconds
+
+    if isinstance(given, Mapping):
+        return OnlineConfig(**given)
+    known = {field.name for field in fields(OnlineConfig)}
+    values: dict[str, Any] = {}
+    for text in given:
+        name, _, value = text.partition("=")
+        if name not in known or not value:
+            raise SettingsError(f"online {text!r}: write NAME=VALUE with one of {', '.join(sorted(known))}")
+        values[name] = float(value) if name == "still" and value.replace(".", "", 1).isdigit() else value
+    if isinstance(values.get("still"), str):
+        raise SettingsError(f"online still={values['still']}: a share from 0 to 1, such as still=0.1")
+    return OnlineConfig(**values)

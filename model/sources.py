@@ -1,0 +1,202 @@
+"""What a run trains with: the pairs of shards, or photographs that are shaken as it goes."""
+
+import hashlib
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from blursynth.crf import response_curve
+from blursynth.errors import ShardError
+from blursynth.files import expand, printable
+from blursynth.radiometry import LightChain
+from blursynth.rendition import Rendition, output_curves
+from blursynth.shake import ShakeRule
+
+from .data import Batch, PairSet, batches, centre_crops, read_pairs, split_pairs
+from .online import PhotoSet, SampleRule, load_pack, mean_of_views, photo_batches, read_set
+from .online.packing import is_pack
+from .online.photos import PHOTO_SUFFIXES
+from .settings import OnlineConfig, TrainConfig
+from .validation import Example
+
+__all__ = ["PhotoSource", "Request", "ShardSource", "Source", "Sources", "open_sources"]
+
+_VALIDATION_SEED = 1 << 40  # apart from those that train
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Which batches are wanted, and how they are read; see `data.batches`."""
+
+    patch: int
+    batch: int
+    seed: int
+    steps: range
+    workers: int = 0
+    is_pinned: bool = False
+    is_fresh: bool = True
+
+
+class Source(Protocol):
+    """Anything that gives batches by the numbers of their samples alone."""
+
+    @property
+    def sha256(self) -> str:
+        """A hash of all that it gives."""
+
+    @property
+    def smallest_side(self) -> int:
+        """The largest side of crops, px."""
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """What it was filmed or photographed as, by name."""
+
+    def __len__(self) -> int: ...
+
+    def open(self, request: Request) -> Generator[Batch, None, None]:
+        """Begin to read; closing the generator ends the processes that do."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ShardSource:
+    """The pairs of a folder."""
+
+    pairs: PairSet
+
+    @property
+    def sha256(self) -> str:
+        """Of the pairs."""
+        return self.pairs.sha256
+
+    @property
+    def smallest_side(self) -> int:
+        """The largest square that fits into every pair, px."""
+        return self.pairs.smallest_side
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The clips."""
+        return self.pairs.sources
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def open(self, request: Request) -> Generator[Batch, None, None]:
+        """Read random crops."""
+        return batches(
+            self.pairs,
+            patch=request.patch,
+            batch=request.batch,
+            seed=request.seed,
+            steps=request.steps,
+            workers=request.workers,
+            is_pinned=request.is_pinned,
+            is_fresh=request.is_fresh,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PhotoSource:
+    """Photographs, and what is drawn for each sample."""
+
+    photos: PhotoSet
+    online: OnlineConfig
+
+    @property
+    def sha256(self) -> str:
+        """Of the photographs and what is drawn."""
+        return hashlib.sha256(f"{self.photos.sha256} {self.online}".encode()).hexdigest()
+
+    @property
+    def smallest_side(self) -> int:
+        """The shorter side of the smallest photograph, px."""
+        return min(min(size) for size in self.photos.sizes)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The photographs."""
+        return self.photos.names
+
+    def __len__(self) -> int:
+        return len(self.photos)
+
+    def open(self, request: Request) -> Generator[Batch, None, None]:
+        """Shake photographs on their device."""
+        online = self.online
+        rule = ShakeRule(online.blur_px, online.trajectory, online.exposure_seconds, online.readout, online.layers)
+        chain = LightChain(online.highlights, online.noise, online.jpeg)
+        rendition = Rendition(self.photos.curve, output_curves(online.output_crf), chain)
+        return photo_batches(
+            self.photos.for_patch(request.patch),
+            SampleRule(rule, online.still, request.patch, request.seed),
+            rendition,
+            batch=request.batch,
+            steps=request.steps,
+            workers=request.workers,
+            renderer=torch.compile(mean_of_views, dynamic=True) if self.photos.device.type == "cuda" else None,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sources:
+    """What trains, what validates (by name), and the (blurry, sharp) crops to score."""
+
+    training: Source
+    validation: tuple[str, ...]
+    examples: Sequence[Example]
+    unit: str
+
+
+def open_sources(path: Path, config: TrainConfig, device: torch.device) -> Sources:
+    """Open a folder of shards, or a pack or folder of photographs, and set some of it aside to validate.
+
+    Raises
+    ------
+    ShardError
+        If it holds neither pairs nor photographs, or a shard is not what the manifest says.
+    PhotoError
+        If a photograph cannot be read.
+    SettingsError
+        If nothing would be left to train with.
+    """
+    if path.is_dir() and not any(path.glob("manifest*.jsonl")):
+        found = [each for each in path.iterdir() if each.suffix.lower() in PHOTO_SUFFIXES]
+        if not found:
+            raise ShardError(f"{printable(path)}: no manifest.jsonl and no photographs here; name a folder of 'make'")
+        return _photographs(
+            read_set(expand([str(path)], PHOTO_SUFFIXES), response_curve(config.online.crf)), config, device
+        )
+    if path.is_file() and is_pack(path):
+        return _photographs(load_pack(path, response_curve(config.online.crf)), config, device)
+    training, validation = split_pairs(read_pairs(path), config.validation_fraction)
+    examples = centre_crops(validation, patch=config.validation_patch, count=config.validation_pairs)
+    return Sources(ShardSource(training), validation.sources, examples, "pairs")
+
+
+def _photographs(photos: PhotoSet, config: TrainConfig, device: torch.device) -> Sources:
+    place = torch.device("cpu") if device.type == "mps" else device  # poses are float64
+    order = sorted(range(len(photos)), key=lambda i: hashlib.sha256(f"{photos.names[i]}/split".encode()).digest())
+    count = min(len(photos) - 1, max(1, round(config.validation_fraction * len(photos))))
+    if not config.validation_fraction:
+        count = 0
+    training = PhotoSource(photos.select(sorted(order[count:])).to(place), config.online)
+    held_out = photos.select(sorted(order[:count])) if count else None
+    examples = _examples(PhotoSource(held_out, config.online), config) if held_out else []
+    return Sources(training, held_out.names if held_out else (), examples, "photographs")
+
+
+def _examples(source: PhotoSource, config: TrainConfig) -> list[Example]:
+    """Return fixed crops of photographs that do not train; moving ones, since a still one says nothing."""
+    patch = min(config.validation_patch, source.smallest_side // 2)
+    moving = PhotoSource(source.photos, source.online.moving())
+    request = Request(patch, 1, _VALIDATION_SEED, range(config.validation_pairs))
+    found = []
+    for batch in moving.open(request):
+        blurry, sharp = (np.ascontiguousarray(image[0].permute(1, 2, 0).numpy()) for image in batch[:2])
+        found.append((blurry, sharp))
+    return found

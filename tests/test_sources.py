@@ -1,0 +1,91 @@
+"""What runs train with: shards, photographs, packs of them."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+from blursynth.cli.screen import Screen
+from blursynth.cli.train import command
+from blursynth.errors import SettingsError, ShardError
+from blursynth.model.checkpoint import load_checkpoint
+from blursynth.model.online import pack_photos
+from blursynth.model.settings import OnlineConfig, TrainConfig
+from blursynth.model.sources import Request, open_sources
+from blursynth.model.train import train
+from samples import moving_texture
+
+CPU = torch.device("cpu")
+PLAIN: dict[str, Any] = {"network": "lite-tiny", "patch": 32, "batch": 2, "workers": 0, "validation_patch": 48}
+ONLINE = OnlineConfig(blur_px="3-8", noise="off", jpeg="off", highlights="off", still=0.0)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder of six photographs of textures."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i in range(6):
+        Image.fromarray(moving_texture(1, 128, 160, seed=i)[0]).save(folder / f"{i}.png")
+    return folder
+
+
+def test_photographs_are_set_aside_and_give_moving_crops(photos: Path) -> None:
+    sources = open_sources(
+        photos, TrainConfig(**PLAIN, online=ONLINE, validation_fraction=0.3, validation_pairs=5), CPU
+    )
+    assert len(sources.training) == 4
+    assert len(sources.validation) == 2
+    assert not set(sources.training.sources) & set(sources.validation)
+    assert len(sources.examples) == 5
+    for blurry, sharp in sources.examples:
+        assert blurry.shape == sharp.shape == (48, 48, 3)
+        assert not np.array_equal(blurry, sharp)
+
+
+def test_a_pack_gives_what_its_photographs_give(photos: Path, tmp_path: Path) -> None:
+    pack_photos(sorted(photos.iterdir()), tmp_path / "photos.pack")
+    config = TrainConfig(**PLAIN, online=ONLINE)
+    request = Request(patch=32, batch=2, seed=1, steps=range(3))
+    streams = [open_sources(path, config, CPU).training.open(request) for path in (photos, tmp_path / "photos.pack")]
+    for one, other in zip(*streams, strict=True):
+        assert torch.equal(one.blurry, other.blurry)
+        assert torch.equal(one.sharp, other.sharp)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_training_on_photographs_goes_on_where_it_stopped(photos: Path, tmp_path: Path) -> None:
+    config = TrainConfig(**PLAIN, online=ONLINE, steps=2)
+    train(photos, tmp_path / "run", config)
+    assert train(photos, tmp_path / "run", replace(config, steps=4), resume=True).steps == 4
+    with pytest.raises(SettingsError, match="online"):
+        train(photos, tmp_path / "run", TrainConfig(**PLAIN, steps=6), resume=True)
+    source = open_sources(photos, config, CPU).training
+    whole = list(source.open(Request(patch=32, batch=2, seed=1, steps=range(4))))
+    rest = list(source.open(Request(patch=32, batch=2, seed=1, steps=range(2, 4))))
+    assert all(torch.equal(one.blurry, other.blurry) for one, other in zip(whole[2:], rest, strict=True))
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_the_command_takes_photographs(photos: Path, tmp_path: Path) -> None:
+    arguments = ["--network", "lite-tiny", "--patch", "32", "--batch", "2", "--steps", "2", "--workers", "0", "--json"]
+    online = ["--online", "blur_px=3-6", "--online", "still=0.2", "--validation-patch", "48", "--validation-pairs", "2"]
+    done = CliRunner().invoke(command, [str(photos), "-o", str(tmp_path / "run"), *arguments, *online], obj=Screen())
+    assert done.exception is None, done.output
+    assert json.loads(done.stdout)["steps"] == 2
+    recorded = load_checkpoint(tmp_path / "run" / "last.safetensors").training["online"]
+    assert (recorded["blur_px"], recorded["still"]) == ("3-6", 0.2)
+    for wrong in ("nonsense=1", "still=much", "still", "noise=match", "layers=9"):
+        refused = CliRunner().invoke(command, [str(photos), *arguments, "--online", wrong], obj=Screen())
+        assert isinstance(refused.exception, SettingsError)
+
+
+def test_a_folder_without_anything_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ShardError, match="no photographs"):
+        open_sources(tmp_path, TrainConfig(**PLAIN), CPU)
