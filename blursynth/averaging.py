@@ -9,30 +9,23 @@ Compiled by numba on first use (some seconds) and cached on disk. All arithmetic
 fixed order without contraction, so every machine gives the same bytes.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from blursynth.compiling import compiled
 from blursynth.crf import ResponseCurve
 
 __all__ = ["ExactEncoder", "convert_frame", "linear_mean", "mean_codes"]
 
 Array = NDArray[Any]
 
-Compiled = TypeVar("Compiled", bound=Callable[..., object])
 
 _MAX_SCALE_BITS = 28  # 15 frames of full light still fit into 32 bits
 _MAX_BIN_BITS = 15  # the low bits of a float32 that are dropped to find the bin of a sum: 256 bins to an octave
 _NEVER = 1 << 40  # a sum that no window has
-
-
-def _compiled(function: Compiled) -> Compiled:
-    """Compile on first use, cache on disk, let other threads run meanwhile; numba's own decorator hides the types."""
-    return cast("Compiled", njit(cache=True, nogil=True, boundscheck=False)(function))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,7 +72,7 @@ def _bins(thresholds: NDArray[np.int64], *, largest: float) -> tuple[NDArray[np.
     raise ValueError("the response curve is too flat: its codes cannot be told apart")
 
 
-@_compiled
+@compiled
 def _widen_row(blended: Array, shift_x: int, is_centred: int, out: Array) -> None:
     """Bring a row of quarters of a code to full width, in sixteenths; the entry after the last repeats it."""
     three = np.float32(3.0)
@@ -107,7 +100,7 @@ def _widen_row(blended: Array, shift_x: int, is_centred: int, out: Array) -> Non
             out[full_width - 1] = np.float32(4.0) * blended[pairs]
 
 
-@_compiled
+@compiled
 def _upsample_row(
     plane: Array, row: int, shift_x: int, shift_y: int, is_centred: int, blended: Array, out: Array
 ) -> None:
@@ -128,7 +121,7 @@ def _upsample_row(
     _widen_row(blended, shift_x, is_centred, out)
 
 
-@_compiled
+@compiled
 def _row_codes(
     luma: Array,
     cb: Array,
@@ -157,7 +150,7 @@ def _row_codes(
             out[x] = np.int32(min(max(y + c + half, zero), peak))
 
 
-@_compiled
+@compiled
 def _exact_code(code: int, codes: Array, column: int, linear: Array, exact_thresholds: Array) -> int:
     """Return the code of one value summed in float64, starting the search at ``code``."""
     light = 0.0
@@ -170,7 +163,7 @@ def _exact_code(code: int, codes: Array, column: int, linear: Array, exact_thres
     return code
 
 
-@_compiled
+@compiled
 def _sum_frames(codes: Array, table: Array, sums: Array) -> None:
     """Sum the table's entries of all frames; several at a time, which spares writing and reading the sums."""
     num_frames = codes.shape[0]
@@ -188,7 +181,7 @@ def _sum_frames(codes: Array, table: Array, sums: Array) -> None:
         done += 1
 
 
-@_compiled
+@compiled
 def _encode(
     sums: Array, bits: Array, bins: Array, bin_bits: int, thresholds: Array, guard: int, encoded: Array
 ) -> bool:
@@ -206,7 +199,7 @@ def _encode(
     return is_unsure
 
 
-@_compiled
+@compiled
 def _make_sure(
     sums: Array, codes: Array, thresholds: Array, guard: int, linear: Array, exact_thresholds: Array, encoded: Array
 ) -> None:
@@ -218,7 +211,7 @@ def _make_sure(
             encoded[i] = _exact_code(code, codes, i, linear, exact_thresholds)
 
 
-@_compiled
+@compiled
 def _interleave(line: Array, out: Array) -> None:
     """Write a row of R, then G, then B into a row of pixels, (W, 3)."""
     width = out.shape[0]
@@ -228,7 +221,7 @@ def _interleave(line: Array, out: Array) -> None:
         out[x, 2] = line[2 * width + x]
 
 
-@_compiled
+@compiled
 def mean_codes(
     luma: Array,
     cb: Array,
@@ -286,7 +279,7 @@ def mean_codes(
         _interleave(encoded, sharp[row])
 
 
-@_compiled
+@compiled
 def linear_mean(
     luma: Array,
     cb: Array,
@@ -342,7 +335,7 @@ def linear_mean(
         _interleave(clipped, saturation[row])
 
 
-@_compiled
+@compiled
 def convert_frame(luma: Array, cb: Array, cr: Array, siting: Array, matrix: Array, codes: Array) -> None:
     """Write one frame's R'G'B' codes, (H, W, 3) uint8 or uint16; ``luma`` is (H, W), ``cb`` and ``cr`` are (h, w)."""
     height, width = luma.shape

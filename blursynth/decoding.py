@@ -12,13 +12,11 @@ from numpy.typing import NDArray
 from blursynth.averaging import convert_frame
 from blursynth.colour import planar_format
 from blursynth.errors import SettingsError
-from blursynth.seeking import entry_packet, packets_from
+from blursynth.seeking import MAX_REORDERING, entry_packet, packets_from
 from blursynth.video import VideoInfo, opened, refusing
 from blursynth.windows import gaps
 
 __all__ = ["Frame", "decode", "to_rgb"]
-
-_MAX_REORDERING = 16  # frames, of H.264 and HEVC
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,7 +106,7 @@ class _Damage:
         if info.may_lose_packets:
             for index in gaps(info.pts):
                 self._spread(index)
-        self.reach = int((np.maximum.accumulate(order) - order).max(initial=0)) if info.has_times else _MAX_REORDERING
+        self.reach = int((np.maximum.accumulate(order) - order).max(initial=0)) if info.has_times else MAX_REORDERING
 
     def index_of(self, frame: Any) -> int | None:
         """Number a decoded frame and note what it says of damage; None if it belongs to no window."""
@@ -128,11 +126,11 @@ class _Damage:
     def _spread(self, index: int) -> None:
         """Mark all that was decoded from this frame on, up to the next key frame and what is shown before that."""
         order = self._info.decode_order
-        packet = self._packet_of[index] if self._info.has_times else max(0, index - _MAX_REORDERING)
+        packet = self._packet_of[index] if self._info.has_times else max(0, index - MAX_REORDERING)
         stop = int(self._starts[np.searchsorted(self._starts, max(packet, self._packet_of[index]), side="right")])
         self._damaged[order[packet:stop]] = True
         if stop < order.size:  # frames that lead an open group of pictures refer to the one before
-            leading = order[stop + 1 : stop + 1 + _MAX_REORDERING]
+            leading = order[stop + 1 : stop + 1 + MAX_REORDERING]
             self._damaged[leading[leading < order[stop]]] = True
 
     def finished(self, index: int, frame: Any) -> Frame:

@@ -4,7 +4,6 @@ The light is kept as fine codes (`ResponseCurve.to_fine`) and the share of the e
 `make` and the trainer start from those, so that the same draw gives the same picture to the bit.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from blursynth.crf import ResponseCurve, curve_of_table, response_curve
 from blursynth.errors import SettingsError, ShardError
 from blursynth.files import printable
+from blursynth.keys import hashed
 from blursynth.radiometry import Light, LightChain, NoiseLevel, render
 
 __all__ = ["Draw", "Rendition", "output_curves", "rendition_of_shard"]
@@ -133,8 +133,7 @@ def _stored_curve(name: str, table: NDArray[np.float64]) -> ResponseCurve:
 def _choice(key: int, count: int) -> int:
     if not count:
         return -1
-    digest = hashlib.sha256(f"{key}/output curve".encode()).digest()
-    return int.from_bytes(digest[:8], "big") % count
+    return hashed(f"{key}/output curve") % count
 
 
 def output_curves(text: str) -> tuple[ResponseCurve, ...]:

@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from blursynth.video import VideoInfo, opened, refusing
 from blursynth.windows import gaps
 
-__all__ = ["entry_packet", "packets_from"]
+__all__ = ["MAX_REORDERING", "entry_packet", "packets_from"]
 
 _CONTAINERS = frozenset(["mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"])
 _ALWAYS_FRESH = frozenset(["dnxhd", "mjpeg", "prores", "vp8", "vp9"])  # at each packet that is marked as key
-_MAX_REORDERING = 16  # frames
+MAX_REORDERING = 16  # frames, of H.264 and HEVC
 _NUM_PROBED = 7  # frames at least, which FFmpeg decodes to learn of the reordering in H.264
 _H264_IDR = 5
 _HEVC_IDR = frozenset([19, 20])
@@ -103,7 +103,7 @@ def _knows_reordering(info: VideoInfo, entry: int, last_key: int) -> bool:
 def _reordering(order: NDArray[np.int64]) -> int:
     """Return how many frames at most are decoded before one and shown after it."""
     num_later = np.zeros(order.size, np.int64)
-    for lag in range(1, min(2 * _MAX_REORDERING, order.size - 1) + 1):
+    for lag in range(1, min(2 * MAX_REORDERING, order.size - 1) + 1):
         num_later[lag:] += order[:-lag] > order[lag:]
     return int(num_later.max(initial=0))
 

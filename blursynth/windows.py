@@ -11,7 +11,6 @@ With equal steps and an exposure of an odd number of them, both are the same. A 
 shows nothing new: it is left out, and the cells of its neighbours grow.
 """
 
-import hashlib
 import itertools
 import re
 from collections.abc import Callable, Sequence
@@ -23,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blursynth.errors import SettingsError
+from blursynth.keys import hashed
 
 __all__ = [
     "ExposureRule",
@@ -355,6 +355,4 @@ def _draw_length(rule: WindowRule, seed: int, source: str, number: int) -> int:
 
 def pair_key(seed: int, source: str, number: int) -> int:
     """Return the key of all that is drawn for a pair: 64 bits that depend on seed, clip and window number alone."""
-    # A hash instead of NumPy's generator, whose streams may change between versions.
-    digest = hashlib.sha256(f"{seed}/{source}/{number}/window".encode()).digest()
-    return int.from_bytes(digest[:8], "big")
+    return hashed(f"{seed}/{source}/{number}/window")

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .data import Batch
+from .online.batch import Batch
 
 __all__ = ["augment", "degrade", "to_unit"]
 

@@ -4,8 +4,8 @@ from collections.abc import Generator
 
 from blursynth.errors import SettingsError
 
-from .data import Batch
 from .distributed import World
+from .online.batch import Batch
 from .settings import TrainConfig, stages_of
 from .sources import Request, Source
 from .stages import Stage, stage_at

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -16,12 +16,14 @@ from blursynth.radiometry import LightChain
 from blursynth.rendition import Rendition, output_curves
 from blursynth.shake import ShakeRule
 
-from .data import Batch, PairSet, batches, centre_crops, read_pairs, split_pairs
-from .online import PhotoSet, SampleRule, load_pack, mean_of_views, photo_batches, read_set
+from .online import Batch, PhotoSet, SampleRule, load_pack, mean_of_views, photo_batches, read_set
 from .online.packing import is_pack
 from .online.photos import PHOTO_SUFFIXES
 from .settings import OnlineConfig, TrainConfig
 from .validation import Example
+
+if TYPE_CHECKING:  # h5py is wanted by shards alone: photographs train on machines without it
+    from .data import PairSet
 
 __all__ = ["PhotoSource", "Request", "ShardSource", "Source", "Sources", "open_sources"]
 
@@ -66,7 +68,7 @@ class Source(Protocol):
 class ShardSource:
     """The pairs of a folder."""
 
-    pairs: PairSet
+    pairs: "PairSet"
 
     @property
     def sha256(self) -> str:
@@ -88,6 +90,8 @@ class ShardSource:
 
     def open(self, request: Request) -> Generator[Batch, None, None]:
         """Read random crops."""
+        from .data import batches  # noqa: PLC0415
+
         return batches(
             self.pairs,
             patch=request.patch,
@@ -173,6 +177,8 @@ def open_sources(path: Path, config: TrainConfig, device: torch.device) -> Sourc
         )
     if path.is_file() and is_pack(path):
         return _photographs(load_pack(path, response_curve(config.online.crf)), config, device)
+    from .data import centre_crops, read_pairs, split_pairs  # noqa: PLC0415
+
     training, validation = split_pairs(read_pairs(path), config.validation_fraction)
     examples = centre_crops(validation, patch=config.validation_patch, count=config.validation_pairs)
     return Sources(ShardSource(training), validation.sources, examples, "pairs")

@@ -21,13 +21,13 @@ from .augment import augment, degrade, to_unit
 from .card import card_text
 from .checkpoint import Checkpoint, save_checkpoint
 from .clock import Clock, Signals, listening
-from .data import Batch
 from .device import autocast, choose_device, memory_errors
 from .distributed import World, joined
 from .feed import Feed
 from .guards import Guard, is_out_of_memory
 from .journal import Journal
 from .losses import fft_loss, multiscale_content_loss, psnr_loss
+from .online.batch import Batch
 from .settings import TrainConfig, fraction_done, learning_rate
 from .sources import Source, Sources, open_sources
 from .state import RunState, begin_run, resume_run

@@ -1,6 +1,8 @@
 """What runs train with: shards, photographs, packs of them."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -89,3 +91,35 @@ def test_the_command_takes_photographs(photos: Path, tmp_path: Path) -> None:
 def test_a_folder_without_anything_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ShardError, match="no photographs"):
         open_sources(tmp_path, TrainConfig(**PLAIN), CPU)
+
+
+_BARE = """
+import sys
+from pathlib import Path
+
+for missing in ("h5py", "cv2", "av", "numba", "click", "rich", "joblib", "imageio_ffmpeg", "psutil"):
+    sys.modules[missing] = None
+from blursynth.model.settings import OnlineConfig, TrainConfig
+from blursynth.model.train import train
+
+config = TrainConfig(network="lite-tiny", patch=32, batch=2, workers=0, steps=2, validation_patch=48,
+                     validation_pairs=2, online=OnlineConfig(blur_px="3-8"))
+print(train(Path(sys.argv[1]), Path(sys.argv[2]), config).steps)
+"""
+
+
+def test_photographs_train_on_a_machine_with_little_more_than_torch(photos: Path, tmp_path: Path) -> None:
+    pack_photos(sorted(photos.iterdir()), tmp_path / "photos.pack")
+    arguments = [sys.executable, "-c", _BARE, str(tmp_path / "photos.pack"), str(tmp_path / "run")]
+    done = subprocess.run(arguments, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.strip() == "2"
+
+
+def test_names_of_the_package_are_found_when_they_are_asked_for() -> None:
+    from blursynth import model
+
+    for name in model.__all__:
+        assert getattr(model, name) is not None
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = model.nonsense

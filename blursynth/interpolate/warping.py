@@ -7,17 +7,16 @@ on disk.
 """
 
 import math
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from blursynth.compiling import compiled
 
 __all__ = ["blend", "compare", "project"]
 
 Array = NDArray[Any]
-Compiled = TypeVar("Compiled", bound=Callable[..., object])
 
 _ZERO, _HALF, _ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
 _LEAST_BELIEF = np.float32(0.1)
@@ -26,12 +25,7 @@ _SLACK2 = np.float32(0.25)  # squared half-size px by which there and back may d
 _SLACK_OF_SPEED2 = np.float32(0.02)
 
 
-def _compiled(function: Compiled) -> Compiled:
-    """Compile on first use, cache on disk, let other threads run meanwhile; numba's own decorator hides the types."""
-    return cast("Compiled", njit(cache=True, nogil=True, boundscheck=False)(function))
-
-
-@_compiled
+@compiled
 def _tap(position: Any, size: int) -> tuple[int, int, Any]:
     """Return the two samples around a position, the edge repeated, and the share of the second."""
     position = min(max(position, _ZERO), np.float32(size - 1))
@@ -39,7 +33,7 @@ def _tap(position: Any, size: int) -> tuple[int, int, Any]:
     return low, min(low + 1, size - 1), position - np.float32(low)
 
 
-@_compiled
+@compiled
 def compare(flow: Array, back: Array, belief: Array) -> None:
     """Write how far each pixel's flow is believed: from 1 if ``back`` leads home to a tenth if it does not."""
     height, width = belief.shape
@@ -62,7 +56,7 @@ def compare(flow: Array, back: Array, belief: Array) -> None:
             belief[y, x] = max(_ONE / (_ONE + ratio * ratio), _LEAST_BELIEF)
 
 
-@_compiled
+@compiled
 def project(flow: Array, belief: Array, time: Any, moved: Array) -> None:
     """Write the flow of the pixels that are at each place by then: (h, w, 3), belief times x and y, and belief."""
     height, width = belief.shape
@@ -82,7 +76,7 @@ def project(flow: Array, belief: Array, time: Any, moved: Array) -> None:
                     moved[j, i, 2] += share
 
 
-@_compiled
+@compiled
 def _row(moved: Array, y: int, narrow: Array, wide: Array) -> None:
     """Bring one row of moved flow to full size: (3, W), belief times x and y, and belief."""
     height, width = moved.shape[:2]
@@ -98,7 +92,7 @@ def _row(moved: Array, y: int, narrow: Array, wide: Array) -> None:
         wide[k, 2 * width - 1] = narrow[width - 1]
 
 
-@_compiled
+@compiled
 def _look_up(wide: Array, y: int, time: Any, height: int, places: Array) -> None:
     """Write where each pixel of a row comes from, inside the frame, and its nearness in time times belief: (3, W)."""
     scale = np.float32(2.0) * time
@@ -110,21 +104,21 @@ def _look_up(wide: Array, y: int, time: Any, height: int, places: Array) -> None
         places[2, x] = (_ONE - time) * (min(wide[2, x], _ONE) + _FADE)
 
 
-@_compiled
+@compiled
 def _corners(place: Any, size: int) -> tuple[Any, Any, Any]:
     """Return the two pixels around a place inside the frame, and the share of the second."""
     low = np.uintp(place)  # unsigned: no test for indices that count from the end
     return low, min(low + np.uintp(1), np.uintp(size - 1)), place - np.float32(low)
 
 
-@_compiled
+@compiled
 def _shares(share_x: Any, share_y: Any, weight: Any) -> tuple[Any, Any, Any, Any]:
     by_bottom = weight * share_y
     by_top = weight - by_bottom
     return by_top - by_top * share_x, by_top * share_x, by_bottom - by_bottom * share_x, by_bottom * share_x
 
 
-@_compiled
+@compiled
 def blend(
     before: Array,
     after: Array,

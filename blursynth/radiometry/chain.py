@@ -1,10 +1,10 @@
 """The settings of what a sensor does to light, and drawing from them for one pair."""
 
-import hashlib
 import re
 from dataclasses import dataclass
 
 from blursynth.errors import SettingsError
+from blursynth.keys import hashed
 from blursynth.radiometry.light import Light, NoiseLevel
 
 __all__ = ["LightChain"]
@@ -189,9 +189,7 @@ def _draw_quality(jpeg: str, key: int) -> int:
 
 def _hashed(key: int, field: str) -> int:
     """Return 64 bits that depend on the key and the name of what is drawn alone."""
-    # A hash instead of NumPy's generator, whose streams may change between versions.
-    digest = hashlib.sha256(f"{int(key)}/{field}/light".encode()).digest()
-    return int.from_bytes(digest[:8], "big")
+    return hashed(f"{int(key)}/{field}/light")
 
 
 def _uniform(key: int, field: str) -> float:

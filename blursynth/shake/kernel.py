@@ -12,26 +12,19 @@ inside a run memory is read in order and only the fractions change.
 Compiled by numba on first use and cached on disk; one thread, float32, in a fixed order.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from blursynth.compiling import compiled
 
 __all__ = ["render"]
 
 Array = NDArray[Any]
 
-Compiled = TypeVar("Compiled", bound=Callable[..., object])
 
-
-def _compiled(function: Compiled) -> Compiled:
-    """Compile on first use, cache on disk, let other threads run meanwhile; numba's own decorator hides the types."""
-    return cast("Compiled", njit(cache=True, nogil=True, boundscheck=False)(function))
-
-
-@_compiled
+@compiled
 def _locate(matrix: Array, row: int, left: int, steps: Array, fractions: Array) -> None:
     """Find where a row of pixels comes from.
 
@@ -52,7 +45,7 @@ def _locate(matrix: Array, row: int, left: int, steps: Array, fractions: Array) 
         fractions[1, i] = np.float32(v - whole_v)
 
 
-@_compiled
+@compiled
 def _cubic(a: Any, b: Any, c: Any, d: Any, t: Any) -> Any:
     """Interpolate between b and c: Keys' kernel with a = -1/2."""
     half = np.float32(0.5)
@@ -61,7 +54,7 @@ def _cubic(a: Any, b: Any, c: Any, d: Any, t: Any) -> Any:
     return b + half * t * (c - a + t * (second + t * third))
 
 
-@_compiled
+@compiled
 def _sample(r0: Array, r1: Array, r2: Array, r3: Array, fx: Array, fy: Array, out: Array) -> None:
     """Interpolate a run of light; the rows begin one pixel to the left of the first."""
     one, two, three = np.uint64(1), np.uint64(2), np.uint64(3)
@@ -83,7 +76,7 @@ def _sample(r0: Array, r1: Array, r2: Array, r3: Array, fx: Array, fy: Array, ou
         out[i] = linear + max(min(_cubic(c0, c1, c2, c3, ty) - linear, limit), -limit)
 
 
-@_compiled
+@compiled
 def _sample_bilinear(r1: Array, r2: Array, fx: Array, fy: Array, out: Array) -> None:
     """Interpolate a run of a mask; the rows begin at the first pixel."""
     one = np.uint64(1)
@@ -95,7 +88,7 @@ def _sample_bilinear(r1: Array, r2: Array, fx: Array, fy: Array, out: Array) -> 
         out[i] = linear_1 + ty * (linear_2 - linear_1)
 
 
-@_compiled
+@compiled
 def _sample_row(
     planes: Array, num_cubic: int, left: int, begin: int, end: int, steps: Array, fractions: Array, line: Array
 ) -> None:
@@ -123,7 +116,7 @@ def _sample_row(
         start = stop
 
 
-@_compiled
+@compiled
 def _covered(alpha: Array) -> tuple[int, int]:
     """Return the first and one past the last pixel that a layer touches."""
     begin, end = 0, alpha.size
@@ -134,7 +127,7 @@ def _covered(alpha: Array) -> tuple[int, int]:
     return begin, end
 
 
-@_compiled
+@compiled
 def _cover(line: Array, near: Array, alpha: Array, begin: int, end: int) -> None:
     """Put a nearer layer over a row, from ``begin`` to ``end``."""
     for c in range(line.shape[0]):
@@ -142,7 +135,7 @@ def _cover(line: Array, near: Array, alpha: Array, begin: int, end: int) -> None
             line[c, i] += alpha[i] * (near[c, i] - line[c, i])
 
 
-@_compiled
+@compiled
 def render(
     planes: Array, num_cubic: int, alphas: Array, matrices: Array, weights: Array, top: int, left: int, means: Array
 ) -> None:
