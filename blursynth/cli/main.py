@@ -27,7 +27,7 @@ COMMANDS = {
     "shake": "Shake sharp photographs: shards of pairs as a hand-held camera makes them.",
     "train": "Train the multi-scale network on shards, or on photographs.",
     "deblur": "Make blurred photographs sharp.",
-    "onnx": "Write a network as an ONNX file.",
+    "onnx": "Write a network as an ONNX file, for programs without PyTorch.",
     "inspect": "Tell what a clip, shard, folder of shards or checkpoint holds.",
     "calibrate-crf": "Measure a camera's response curve from photographs of several exposure times.",
     "audit": "Find leaks between training, validation and test data.",
