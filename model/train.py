@@ -148,7 +148,7 @@ def _announce(
     together = f" × {world.size}" if world.size > 1 else ""
     progress.note(
         f"{config.network} on {device}{together}: {len(sources.training)} {sources.unit} train, "
-        f"{len(sources.examples)} crops validate"
+        f"{len(sources.examples)} crop(s) validate"
         + (where if sources.examples else "; no validation, the last weights will count as the best")
     )
 

@@ -34,7 +34,7 @@ from blursynth.model.train import newest_run, train
 from blursynth.shards import Entry, Manifest, ShardWriter
 
 MODULE = importlib.import_module("blursynth.model.train")  # the package gives this name to the function
-SETTINGS, STATE, FEED = (importlib.import_module(f"blursynth.model.{name}") for name in ("settings", "state", "feed"))
+SETTINGS, STATE, DATA = (importlib.import_module(f"blursynth.model.{name}") for name in ("settings", "state", "data"))
 LITE = LiteConfig(channels=(4, 6, 6), encoder_blocks=(1, 0, 1), decoder_blocks=(1, 0))
 PAPER = MSCNNConfig(num_scales=2, num_blocks=1, channels=4, kernel_size=3)
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -229,7 +229,7 @@ def test_without_validation_the_last_weights_count_as_the_best(tmp_path: Path) -
 def test_the_score_of_a_known_clip_is_called_optimistic(tmp_path: Path, pairs: Path) -> None:
     watcher = Watcher()
     train(pairs_folder(tmp_path / "pairs", one=faded(8)), tmp_path / "a", config(steps=1), progress=watcher)
-    assert watcher.notes[0].endswith("7 pairs train, 1 validate of the same clip: an optimistic score")
+    assert watcher.notes[0].endswith("7 pairs train, 1 crop(s) validate of the same clip: an optimistic score")
     watcher = Watcher()
     train(pairs, tmp_path / "b", config(steps=1), progress=watcher)
     assert watcher.notes[0].endswith("of 1 other clip(s)")
@@ -503,14 +503,14 @@ def test_the_second_signal_acts_at_once(pairs: Path, tmp_path: Path) -> None:
 def test_readers_that_got_the_signal_first_do_not_spoil_the_end(
     pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = FEED.batches
+    real = DATA.batches
 
     def dying(*arguments: Any, **settings: Any) -> Iterator[Batch]:
         yield from itertools.islice(real(*arguments, **settings), 3)
         signal.raise_signal(signal.SIGTERM)
         raise RuntimeError("DataLoader worker (pid(s) 12) exited unexpectedly")
 
-    monkeypatch.setattr(FEED, "batches", dying)
+    monkeypatch.setattr(DATA, "batches", dying)
     result = train(pairs, tmp_path / "run", config())
     assert (result.steps, result.stopped_by) == (3, signal.SIGTERM)
     assert load_checkpoint(result.last).progress["step"] == 3
