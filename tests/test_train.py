@@ -232,7 +232,7 @@ def test_the_score_of_a_known_clip_is_called_optimistic(tmp_path: Path, pairs: P
     assert watcher.notes[0].endswith("7 pairs train, 1 crop(s) validate of the same clip: an optimistic score")
     watcher = Watcher()
     train(pairs, tmp_path / "b", config(steps=1), progress=watcher)
-    assert watcher.notes[0].endswith("of 1 other clip(s)")
+    assert watcher.notes[0].endswith("of 1 other source(s)")
 
 
 def test_equal_images_do_not_hide_the_scores_of_others(tmp_path: Path) -> None:
