@@ -62,13 +62,15 @@ def inspect_path(path: Path) -> dict[str, Any]:
 
 
 def _inspect_folder(path: Path) -> dict[str, Any]:
-    entries = list(Manifest.read(path))
+    manifest = Manifest.read(path)
+    entries = list(manifest)
     sources: dict[str, int] = {}
     splits: Counter[str] = Counter()
     rejected: Counter[str] = Counter()
     for entry in entries:
         sources[entry.source] = sources.get(entry.source, 0) + entry.pairs
         splits[entry.split or "none"] += entry.pairs
+    for entry in manifest.everything():
         rejected.update(entry.rejections)
     values: dict[str, Any] = {
         "kind": "folder of shards",

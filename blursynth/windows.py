@@ -150,7 +150,7 @@ class ExposureRule:
     @staticmethod
     def parse_seconds(text: str) -> Fraction:
         """Read ``1/30s``, ``1/30``, ``0.02`` or ``20ms``."""
-        match = re.fullmatch(r"\s*(\d{1,9}(?:[./]\d{1,9})?)\s*(s|ms|)\s*", text, re.ASCII)
+        match = re.fullmatch(r"\s*(\d{1,15}(?:[./]\d{1,15})?)\s*(s|ms|)\s*", text, re.ASCII)
         try:
             if not match:
                 raise ValueError("not a time")
