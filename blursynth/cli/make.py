@@ -85,9 +85,16 @@ __all__ = ["command"]
     type=click.Choice(["dis", "rife"]),
     help="Optical flow, or RIFE where flow has doubts (see docs/interpolation.md).",
 )
-@click.option("--measure/--no-measure", default=True, show_default=True, help="Motion, ghosts, sharpness, cuts.")
+@click.option(
+    "--measure/--no-measure",
+    default=True,
+    show_default=True,
+    help="Motion, ghosts, sharpness; cuts; repeats in exposures.",
+)
 @click.option("--min-motion", type=float, metavar="PX", help="Leave out windows that move less (95th percentile).")
-@click.option("--max-ghost", type=float, metavar="CODES", help="Leave out windows with more ghosting.")
+@click.option(
+    "--max-ghost", type=float, metavar="CODES", help="Leave out windows with more ghosting, if nothing is interpolated."
+)
 @click.option("--min-sharpness", type=float, metavar="0-1", help="Leave out windows whose sharp frame is not.")
 @click.option("--resize", type=SizeType(), help="Size of the pairs; reduced in linear light.")
 @click.option("--split", metavar="SHARES", help="Sides for recordings: train:0.8,val:0.1,test:0.1.")

@@ -89,8 +89,8 @@ def command(
     than far ones, and light and noise are those of `make`. A killed run goes on when the same command is run again.
 
     \b
-      blursynth shake photos/ -o shards --size 512x512 --still 0.1
-      blursynth shake photos/ --gyro log.csv --focal-px 3000 --noise iso:100-3200 --highlights on
+      blursynth shake photos/ -o shaken --size 384x256 --still 0.1
+      blursynth shake photos/ -o shaken --gyro log.csv --focal-px 3000 --noise iso:100-3200 --highlights on
     """
     from blursynth.files import expand  # noqa: PLC0415
     from blursynth.make import Engine  # noqa: PLC0415

@@ -48,9 +48,11 @@ class MakeConfig:
     store
         ``linear`` keeps the light of blurry images too, so that training can draw all of the above anew.
     measure
-        Measure motion, ghosting and sharpness and leave out windows with a cut; the thresholds below need it.
+        Measure motion, ghosting and sharpness, leave out windows with a cut, and repeated frames of exposures; the
+        thresholds below need it.
     min_motion, max_ghost, min_sharpness
         Leave out pairs of less motion (95th percentile, px), more ghosting or less sharpness, see `blursynth.motion`.
+        Ghosting does not count where sub-frames mend it.
     resize
         (width, height) of the pairs, smaller than the clip and of its shape; None keeps its size.
     source_fps
