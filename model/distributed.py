@@ -7,7 +7,7 @@ same sample, and a batch is the batch of all of them together.
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
@@ -136,4 +136,8 @@ def joined() -> Iterator[World]:
     except (RuntimeError, ValueError) as error:
         raise MachineError(f"the other processes of this run cannot be reached: {error}") from error
     yield World(torch.distributed.get_rank(), torch.distributed.get_world_size())
-    torch.distributed.destroy_process_group()  # not after an error: others may still be waiting in it
+    # Not after an error, when others may still be waiting in it. All leave together: one that leaves while others
+    # still talk may be ended by gloo's threads.
+    with suppress(RuntimeError):
+        torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
