@@ -6,7 +6,6 @@ come from a generator keyed by (seed, s).
 
 import hashlib
 import os
-import signal
 import traceback
 from collections import OrderedDict
 from collections.abc import Generator, Iterator, Sequence
@@ -14,7 +13,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import starmap
 from pathlib import Path
-from types import FrameType
 
 import numpy as np
 import torch
@@ -22,11 +20,12 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from blursynth.errors import SettingsError, ShardError
-from blursynth.files import printable, release_inherited_locks
+from blursynth.files import printable
 from blursynth.rendition import Rendition, rendition_of_shard
 from blursynth.shards import Entry, Manifest, Shard
 
 from .online.batch import Batch
+from .workers import start_worker
 
 __all__ = ["Batch", "PairSet", "batches", "centre_crops", "read_pairs", "split_pairs"]
 
@@ -246,17 +245,6 @@ def _as_batch(images: NDArray[np.uint8], first_sample: int) -> Batch:
     return Batch(tensor[0], tensor[1], first_sample)
 
 
-def _start_worker(_number: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the trainer, which saves a checkpoint first
-    signal.signal(signal.SIGTERM, _leave)
-    release_inherited_locks()
-
-
-def _leave(_number: int, _frame: FrameType | None) -> None:
-    """End without a fault: if the whole group of processes got the signal, PyTorch must not stop the trainer for us."""
-    os._exit(0)
-
-
 def batches(
     pairs: PairSet,
     *,
@@ -302,7 +290,7 @@ def batches(
         batch_size=None,
         num_workers=min(workers, len(os.sched_getaffinity(0))),  # PyTorch warns of more
         pin_memory=is_pinned,
-        worker_init_fn=_start_worker,
+        worker_init_fn=start_worker,
         prefetch_factor=4 if workers else None,
         generator=torch.Generator(),  # else it would draw from the global one
     )

@@ -134,6 +134,13 @@ def test_photographs_come_out_as_the_ports_do(tmp_path: Path) -> None:
     assert ((codes > 0) & (codes < 255)).mean() > 0.2  # and clipping did not make them alike
 
 
+def test_deblurring_takes_a_published_file_as_it_takes_a_checkpoint(tmp_path: Path) -> None:
+    path, image = saved(tmp_path / "published.pt", {"G": port_state()}), random_image()
+    by_name = Deblurrer.load(path, device="cpu")(image)
+    assert np.array_equal(by_name, Deblurrer(load_published(path), device=torch.device("cpu"))(image))
+    assert not np.array_equal(by_name, image)
+
+
 @pytest.mark.parametrize(("height", "width"), [(4, 4), (8, 12), (64, 36)])
 def test_its_pyramid_is_that_of_scikit_image(height: int, width: int) -> None:
     image = random_image(height, width).astype(np.float32) / 255

@@ -47,7 +47,7 @@ def make_dataset(
     engine
         How many clips, or stretches of clips, are made at once, and where.
     part
-        ``K/N`` to make the K-th of N shares of the clips, dealt out by name; N such runs may share the folder.
+        ``K/N`` to make the K-th of N shares of the clips, dealt out by content; N such runs may share the folder.
 
     interpolator
         What makes sub-frames where the settings name another way than ``dis``, for example `blursynth.model.rife.Rife`.
@@ -119,7 +119,7 @@ def _digest(path: Path) -> str:
 
 def _known_stem(manifest: Manifest, sha256: str, config: MakeConfig) -> str | None:
     """Return how the shards of a clip are called already: it may have had another name then."""
-    for entry in manifest:
+    for entry in manifest.everything():
         if (entry.source_sha256, entry.settings_sha256) == (sha256, config.sha256()):
             return entry.shard.rsplit("-", 2)[0]
     return None

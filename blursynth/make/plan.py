@@ -1,7 +1,5 @@
 """All that is decided before a frame is averaged: which windows, in which shards."""
 
-import hashlib
-import re
 from dataclasses import dataclass, replace
 
 from blursynth.crf import curve_of_transfer, response_curve
@@ -9,6 +7,7 @@ from blursynth.errors import VideoError
 from blursynth.files import printable
 from blursynth.interpolate import Gap, Interpolator
 from blursynth.make.settings import MakeConfig
+from blursynth.make.shared import shard_stem
 from blursynth.radiometry import NoiseLevel
 from blursynth.recordings import assign_splits, parse_split, recording_of
 from blursynth.shards import pairs_per_shard
@@ -83,10 +82,9 @@ def plan_clip(info: VideoInfo, sha256: str, config: MakeConfig, *, stem: str | N
     _check_resize(info, config.resize)
     size = output_size(info, config.resize)
     count = pairs_per_shard(*size, keeps_light=config.store == "linear")
-    stem = stem or re.sub(r"[^A-Za-z0-9_.-]+", "_", info.path.stem).strip("._-")[:80] or "clip"
-    mark = hashlib.sha256(f"{sha256}{config.sha256()}".encode()).hexdigest()[:8]
+    stem = shard_stem(info.path, sha256, config.sha256(), known=stem)
     parts = tuple(
-        Part(f"{stem}-{mark}-{part:05}.h5", tuple(windows[start : start + count]))
+        Part(f"{stem}-{part:05}.h5", tuple(windows[start : start + count]))
         for part, start in enumerate(range(0, len(windows), count))
     )
     recording = recording_of(info.path.name, info.creation_time)

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, fields
+from pathlib import Path
 from typing import Any, Literal
 
 from blursynth.crf import response_curve
@@ -12,7 +14,7 @@ from blursynth.recordings import parse_split
 from blursynth.rendition import output_curves
 from blursynth.shards import CODECS, SCHEMA
 
-__all__ = ["Store", "normalise", "plain_values", "settings_sha256"]
+__all__ = ["Store", "normalise", "plain_values", "settings_sha256", "shard_stem"]
 
 Store = Literal["codes", "linear"]
 
@@ -56,3 +58,12 @@ def settings_sha256(config: Any, values: dict[str, Any]) -> str:
     defaults = {field.name: field.default for field in fields(config)}
     chosen = {name: value for name, value in values.items() if value != defaults[name]}
     return hashlib.sha256(json.dumps([SCHEMA, type(config).__name__, chosen], sort_keys=True).encode()).hexdigest()
+
+
+def shard_stem(source: Path, sha256: str, settings: str, *, known: str | None = None) -> str:
+    """Return what the names of the shards of a source begin with: its name and a mark of its content and the settings.
+
+    ``known`` stands in for its name: it may have had another one when its first shards were made.
+    """
+    name = known or re.sub(r"[^A-Za-z0-9_.-]+", "_", source.stem).strip("._-")[:80] or "source"
+    return f"{name}-{hashlib.sha256(f'{sha256}{settings}'.encode()).hexdigest()[:8]}"

@@ -5,23 +5,21 @@ the key of (seed, s). On the CPU its pixels are, too; on a GPU as far as its ari
 """
 
 import os
-import signal
 from bisect import bisect_right
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from types import FrameType
 
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from blursynth.errors import SettingsError
-from blursynth.files import release_inherited_locks
 from blursynth.rendition import Rendition
 from blursynth.shake import ShakeRule
 from blursynth.shake.rule import generator
 from blursynth.windows import pair_key
 
+from ..workers import start_worker
 from .batch import Batch
 from .light import Darkroom
 from .photos import SHAKE_ROOM_PX, PhotoSet
@@ -148,7 +146,7 @@ def photo_batches(
         stream,
         batch_size=None,
         num_workers=min(workers, len(os.sched_getaffinity(0))),  # PyTorch warns of more
-        worker_init_fn=_start_worker,
+        worker_init_fn=start_worker,
         prefetch_factor=_PREFETCH if workers else None,
         generator=torch.Generator(),  # else it would draw from the global one
     )
@@ -168,14 +166,3 @@ def _developed(
             keys, phases = [shot.key for shot in shots], [shot.jpeg_phase for shot in shots]
             blurry, sharp = darkroom.develop(crops, keys, phases)
         yield Batch(blurry.permute(0, 3, 1, 2), sharp.permute(0, 3, 1, 2), step * len(shots))
-
-
-def _start_worker(_number: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the trainer, which saves a checkpoint first
-    signal.signal(signal.SIGTERM, _leave)
-    release_inherited_locks()
-
-
-def _leave(_number: int, _frame: FrameType | None) -> None:
-    """End without a fault: if the whole group of processes got the signal, PyTorch must not stop the trainer for us."""
-    os._exit(0)

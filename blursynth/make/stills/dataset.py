@@ -1,7 +1,5 @@
 """Photographs into a folder of shards: resumable, and the same bytes every time, with one worker or many."""
 
-import hashlib
-import re
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from blursynth.errors import BlursynthError, PhotoError, RefusedError, SettingsE
 from blursynth.files import check_regular_file, printable, sha256_of
 from blursynth.make.folder import Folder, open_folder, share_of
 from blursynth.make.rows import rendition_attributes
+from blursynth.make.shared import shard_stem
 from blursynth.make.stills.photo import pairs_of_photo
 from blursynth.make.stills.settings import ShakeConfig
 from blursynth.progress import SILENT, Progress
@@ -131,14 +130,9 @@ def _plan(photos: Sequence[Path], config: ShakeConfig, folder: Folder) -> list[_
             continue
         seen[sha256] = path
         split = assign_splits([sha256], shares, config.seed)[sha256] if shares else ""
-        shard = known.get(sha256) or _shard_name(path, sha256, settings_sha256)
+        shard = known.get(sha256) or f"{shard_stem(path, sha256, settings_sha256)}-00000.h5"
         found.append(_Task(path, sha256, config, folder.path, shard, split))
     return found
-
-
-def _shard_name(path: Path, sha256: str, settings_sha256: str) -> str:
-    stem = re.sub(r"[^A-Za-z0-9_.-]+", "_", path.stem).strip("._-")[:80] or "photo"
-    return f"{stem}-{hashlib.sha256(f'{sha256}{settings_sha256}'.encode()).hexdigest()[:8]}-00000.h5"
 
 
 def _shake(found: Sequence[_Task | PhotoSummary], folder: Folder, engine: Engine, progress: Progress) -> dict[str, str]:
