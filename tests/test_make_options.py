@@ -223,6 +223,63 @@ def test_parts_share_a_folder_and_together_are_the_whole(make_clip: ClipMaker, t
     assert before == {path.name: path.stat().st_mtime_ns for path in (tmp_path / "parts").glob("*.h5")}
 
 
+def test_copies_are_in_one_part_and_parts_can_be_replaced(make_clip: ClipMaker, tmp_path: Path) -> None:
+    original = make_clip("one.mkv", num_frames=20)
+    copies = [original, *(tmp_path / f"copy {i}.mkv" for i in range(4))]
+    for copy in copies[1:]:
+        copy.write_bytes(original.read_bytes())
+    for k in (1, 2, 3):
+        make_dataset(copies, tmp_path / "out", MakeConfig(window="5"), part=f"{k}/3")
+    assert len(Manifest.read(tmp_path / "out")) == 1
+    with pytest.raises(SettingsError, match="window 5"):
+        make_dataset(copies, tmp_path / "out", MakeConfig(window="3"))
+    whole = make_dataset(copies, tmp_path / "out", MakeConfig(window="3"), overwrite=True)
+    assert {entry.pairs for entry in Manifest.read(tmp_path / "out")} == {whole.pairs}
+    assert [path.name for path in (tmp_path / "out").glob("manifest*")] == ["manifest.jsonl"]
+    assert len(list((tmp_path / "out").glob("*.h5"))) == 1
+
+
+def test_manifests_that_contradict_each_other_are_refused(make_clip: ClipMaker, tmp_path: Path) -> None:
+    make_dataset([make_clip(num_frames=20)], tmp_path / "out", MakeConfig(window="5"))
+    line = (tmp_path / "out" / "manifest.jsonl").read_text()
+    other = tmp_path / "out" / "manifest-2-of-3.jsonl"
+    other.write_text(line)
+    assert len(Manifest.read(tmp_path / "out")) == 1
+    other.write_text(line.replace('"split": ""', '"split": "test"'))
+    with pytest.raises(ShardError, match="listed otherwise"):
+        Manifest.read(tmp_path / "out")
+
+
+def test_windows_that_were_rejected_are_not_decoded_again(
+    make_clip: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = make_clip(num_frames=20)
+    config = MakeConfig(window="5", min_motion=1000)
+    assert make_dataset([clip], tmp_path / "out", config).rejected == {"motion": 4}
+    assert len(Manifest.read(tmp_path / "out")) == 0
+
+    def never(*_arguments: Any, **_options: Any) -> None:
+        raise AssertionError("decoded again")
+
+    monkeypatch.setattr("blursynth.make.run.decode", never)
+    assert make_dataset([clip], tmp_path / "out", config).rejected == {"motion": 4}
+    renamed = clip.rename(tmp_path / "another name.mkv")
+    assert make_dataset([renamed], tmp_path / "out", config).rejected == {"motion": 4}
+
+
+def test_noise_that_is_put_back_fits_the_size_of_the_pairs(make_clip: ClipMaker, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    scene = np.repeat(np.linspace(60, 190, 256)[None, None, :, None], 192, axis=1)
+    frames = np.clip(np.rint(scene + rng.normal(0, 6, (12, 192, 256, 3))), 0, 255).astype(np.uint8)
+    clip = make_clip(frames=frames, pixel_format="bgr0")
+    for resize in (None, (128, 96), (64, 48)):
+        config = MakeConfig(window="11", noise="match", resize=resize, measure=False)
+        make_dataset([clip], tmp_path / str(resize), config)
+        with only_shard(tmp_path / str(resize)) as shard:
+            noise = [float(np.std(np.diff(image.astype(float), axis=0))) for image in shard.pair(0)]
+        assert noise[0] == pytest.approx(noise[1], rel=0.1)
+
+
 @pytest.mark.parametrize(
     "config",
     [
