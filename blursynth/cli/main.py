@@ -1,6 +1,7 @@
 """The ``blursynth`` command: a group whose commands are loaded when they are called, and what happens to errors."""
 
 import importlib
+import keyword
 import os
 import select
 import signal
@@ -25,7 +26,11 @@ _MAX_CONFIG_BYTES = 1 << 20
 COMMANDS = {
     "make": "Turn high-frame-rate clips into shards of blurry and sharp pairs.",
     "shake": "Shake sharp photographs: shards of pairs as a hand-held camera makes them.",
+    "report": "Write one page to look at pairs, their faults and a training run.",
+    "import": "Bring data sets in the community's layouts into shards, bit for bit.",
+    "export": "Write shards in a layout that other tools read, bit for bit.",
     "train": "Train the multi-scale network on shards, or on photographs.",
+    "eval": "Score networks on pairs as the literature does, beside the blurry input.",
     "deblur": "Make blurred photographs sharp.",
     "onnx": "Write a network as an ONNX file, for programs without PyTorch.",
     "inspect": "Tell what a clip, shard, folder of shards or checkpoint holds.",
@@ -52,7 +57,8 @@ class _LazyGroup(click.Group):
             if close and not ctx.resilient_parsing:
                 ctx.fail(f"No such command {cmd_name!r}. Did you mean {close[0]!r}?")
             return None
-        command = importlib.import_module(f"blursynth.cli.{cmd_name.replace('-', '_')}").command
+        module = cmd_name.replace("-", "_") + "_" * keyword.iskeyword(cmd_name)
+        command = importlib.import_module(f"blursynth.cli.{module}").command
         assert isinstance(command, click.Command)  # noqa: S101  # a mistake of ours, not the user's
         return command
 

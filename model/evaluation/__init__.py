@@ -1,0 +1,1 @@
+"""Scores of networks on pairs, as the literature computes them."""
