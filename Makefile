@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench build clean
+.PHONY: help setup demo test check format bench faults docs weights build clean
 
 help:  ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,10 +38,22 @@ format: setup  ## Mend format and what lint can mend
 bench: setup  ## Measure against the plain way, side by side; print ratios
 	$(BIN)/python -m benchmarks
 
+faults: setup  ## Break things on purpose, the long form: kills, full disks, bad input; docs/reliability.md tells
+	cd tests && ../$(BIN)/python -m faults
+
+docs: setup  ## Build the documentation into site/
+	$(BIN)/mkdocs build --strict --quiet
+
+PHOTOS ?= photos
+MINUTES ?= 95
+weights: setup  ## Train the default weights: make weights PHOTOS=folder MINUTES=95
+	$(BIN)/python -m blursynth.model.recipe $(PHOTOS) -o weights-run --minutes $(MINUTES)
+
 build: setup  ## Build wheel and source archive, and check the wheel's contents
 	rm -rf dist
 	$(BIN)/python -m build --quiet
 	$(BIN)/check-wheel-contents dist/*.whl
+	$(BIN)/twine check --strict dist/*
 
 clean:  ## Remove what was made here
-	rm -rf .venv build dist blursynth-demo bench *.egg-info
+	rm -rf .venv build dist site blursynth-demo bench *.egg-info

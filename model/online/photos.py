@@ -83,10 +83,14 @@ class PhotoSet:
 
     def select(self, chosen: Sequence[int]) -> "PhotoSet":
         """Return some of the photographs, to train with and to validate."""
-        ends = self.firsts + self.heights * self.widths
-        parts = [(self.names[i], self.pixels[self.firsts[i] : ends[i]].cpu().numpy(), self.sizes[i]) for i in chosen]
-        images = ((name, pixels.reshape(*size, 3)) for name, pixels, size in parts)
+        images = [(self.names[i], self.picture(i)) for i in chosen]
         return photo_set(images, self.curve).to(self.device)
+
+    def picture(self, number: int) -> NDArray[np.uint8]:
+        """Return one photograph, (H, W, 3) uint8."""
+        first = int(self.firsts[number])
+        height, width = self.sizes[number]
+        return self.pixels[first : first + height * width].cpu().numpy().reshape(height, width, 3)
 
     def for_patch(self, patch: int) -> "PhotoSet":
         """Return the photographs that crops of ``patch`` px and a little shake fit into.

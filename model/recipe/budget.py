@@ -1,0 +1,124 @@
+"""How long which network trains, and how: on a GPU and without one."""
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from blursynth.errors import SettingsError
+from blursynth.progress import SILENT, Progress
+
+from ..device import autocast, choose_device
+from ..networks import build_network, network_config
+from ..optimizers import build_optimizer
+from ..presets import PRESETS
+from ..settings import OnlineConfig, TrainConfig
+
+__all__ = ["ONLINE", "SIZES", "Budget", "Size", "affordable", "samples_per_second"]
+
+# What is drawn, with a GPU and without. Longer blur than this cannot be undone by so small a network, shorter blur
+# teaches little; noise and JPEG are those of good light and of good cameras.
+ONLINE = OnlineConfig(blur_px="3-50", still=0.08, crf="srgb", highlights="0-1", noise="iso:50-800", jpeg="80-100")
+_WARM_UP_STEPS = 3
+_LEAST_SAMPLES = 300_000  # that make training a size worth while
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """A network to train, and how: on a GPU, and what differs without one."""
+
+    share: float
+    gpu: Mapping[str, Any]
+    cpu: Mapping[str, Any]
+
+
+# Without a GPU a run is short: absolute errors teach more per second than decibels do. The weight of the spectrum is a
+# tenth of that of the finest scale, one of four.
+_CPU = {
+    "patch": 128,
+    "learning_rate": 1e-3,
+    "loss": "content-l1",
+    "fft_weight": 0.0125,
+    "augmentation": "turns",
+    "precision": "bfloat16",
+}
+
+SIZES: Mapping[str, Size] = {
+    "tiny": Size(
+        share=1.0,
+        gpu={"network": "lite-tiny", "batch": 128, "learning_rate": 1.4e-3},
+        cpu=_CPU | {"network": "lite-tiny", "batch": 16, "workers": 1},
+    ),
+    "base": Size(share=3.0, gpu={"network": "lite", "batch": 64}, cpu=_CPU | {"network": "lite", "batch": 8}),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What there is to train with.
+
+    Parameters
+    ----------
+    minutes
+        Of training, shared among the sizes; preparing the data comes on top.
+    sizes
+        Names of `SIZES`.
+    device
+        ``auto``, ``cpu``, ``cuda``, ``mps``.
+    """
+
+    minutes: float
+    sizes: tuple[str, ...] = ("tiny",)
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.sizes if name not in SIZES]
+        if unknown or not self.sizes:
+            raise SettingsError(f"size {', '.join(unknown) or 'none'}: choose from {', '.join(SIZES)}")
+        if not 0 < self.minutes < math.inf:
+            raise SettingsError(f"minutes {self.minutes:g}: must be more than 0")
+
+    def config(self, name: str, *, has_gpu: bool) -> TrainConfig:
+        """Return the settings of the run that trains one size."""
+        size = SIZES[name]
+        minutes = self.minutes * size.share / sum(SIZES[each].share for each in self.sizes)
+        chosen = dict(size.gpu if has_gpu else size.cpu)
+        return TrainConfig(**PRESETS["fast"] | chosen | {"minutes": minutes, "online": ONLINE, "device": self.device})
+
+
+def affordable(budget: Budget, progress: Progress = SILENT) -> Budget:
+    """Return the budget without sizes that would see too few crops in their minutes, unless none would be left."""
+    sizes = []
+    for name in budget.sizes:
+        config = budget.config(name, has_gpu=True)
+        rate = samples_per_second(config)
+        total = rate * 60 * (config.minutes or 0)
+        progress.note(f"{name}: {rate:.0f} crops of {config.patch} px a second, {total:,.0f} in {config.minutes:g} min")
+        if total >= _LEAST_SAMPLES:
+            sizes.append(name)
+    return replace(budget, sizes=tuple(sizes) or budget.sizes[:1])
+
+
+def samples_per_second(config: TrainConfig, seconds: float = 5.0) -> float:
+    """Measure how many crops a second a network learns from, forward, backward and step, without reading any."""
+    device = choose_device(config.device)
+    with torch.random.fork_rng(devices=[]):
+        network = build_network(network_config(config.network)).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = build_optimizer(network, config.optimizer, config.learning_rate)
+    images = torch.full((config.batch, 3, config.patch, config.patch), 0.5, device=device)
+    steps = -_WARM_UP_STEPS
+    begin = time.perf_counter()
+    while steps < 1 or time.perf_counter() < begin + seconds:
+        if steps == 0:
+            begin = time.perf_counter()
+        with autocast(device, config.precision):
+            restored = network(images)
+        torch.stack([image.float().abs().mean() for image in restored]).sum().backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        steps += 1
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+    return config.batch * steps / (time.perf_counter() - begin)
