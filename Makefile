@@ -42,7 +42,7 @@ faults: setup  ## Break things on purpose, the long form: kills, full disks, bad
 	cd tests && ../$(BIN)/python -m faults
 
 docs: setup  ## Build the documentation into site/
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet --site-dir site
 
 PHOTOS ?= photos
 MINUTES ?= 95

@@ -15,6 +15,7 @@ from blursynth.model.data import PairSet, batches, read_pairs
 from blursynth.shards import Manifest, Shard
 
 PATCH, BATCH, WORKERS = 256, 16, 2
+LEAST_PAIRS = 400  # a second, of raw shards
 
 
 class PngPairs(Dataset[tuple[NDArray[np.uint8], NDArray[np.uint8]]]):
@@ -117,3 +118,5 @@ def run(folder: Path) -> None:
     )
     title = f"the same as batches of {BATCH}, handed to the trainer's process by {WORKERS} workers"
     show(title, found, "pairs", against={PNG: None})
+    verdict = "met" if found["shards (raw)"] >= LEAST_PAIRS else "MISSED"
+    print(f"  shards (raw): {found['shards (raw)']:.4g} pairs/s   (aim {LEAST_PAIRS}: {verdict})")

@@ -31,6 +31,8 @@ SCORE_DEFINITION = (
 )
 _WINDOW = "11"
 _MARKER = ".blursynth-demo"
+_MAX_MINUTES = 10_000
+_LEAST_SECONDS, _MAX_SECONDS = 0.2, 600.0  # of the clip
 _PANEL = (300, 400)  # height and width of a crop in the picture
 _MARGIN, _TITLE = 8, 34
 
@@ -94,10 +96,11 @@ def run_demo(
     Raises
     ------
     SettingsError
-        If the folder holds something else, or an earlier demo and ``overwrite`` is false.
+        If a number is out of range, if the folder holds something else, or an earlier demo and ``overwrite`` is false.
     MachineError
         If disk or memory say no.
     """
+    _check_numbers(minutes, seconds, seed)
     _prepare(output, overwrite=overwrite)
     clip, shards = output / "clip.mp4", output / "shards"
     with progress.task("render", round(240 * seconds), "frames") as advance:
@@ -124,6 +127,15 @@ def run_demo(
         ssim_before=_mean(ssim, blurry, sharp),
         ssim_after=_mean(ssim, restored, sharp),
     )
+
+
+def _check_numbers(minutes: float, seconds: float, seed: int) -> None:
+    if not 0 < minutes <= _MAX_MINUTES:
+        raise SettingsError(f"minutes {minutes}: choose more than 0 and at most {_MAX_MINUTES}")
+    if not _LEAST_SECONDS <= seconds <= _MAX_SECONDS:
+        raise SettingsError(f"seconds {seconds}: choose from {_LEAST_SECONDS} to {_MAX_SECONDS}")
+    if not 0 <= seed < 1 << 63:
+        raise SettingsError(f"seed {seed}: choose a number from 0 to 2^63 - 1")
 
 
 def _prepare(output: Path, *, overwrite: bool) -> None:

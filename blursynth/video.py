@@ -143,7 +143,7 @@ def opened(path: Path) -> Iterator[tuple[Any, Any]]:
         raise VideoError(f"{printable(path)}: {_why_notopened(path)}") from error
     with container:
         streams = [s for s in container.streams.video if s.codec_context is not None]
-        pictures = [s for s in streams if not int(s.disposition) & _ATTACHED_PICTURE]
+        pictures = [s for s in streams if not _is_cover(s)]
         if not pictures:
             what = "only a cover picture" if streams else "no video stream that can be decoded"
             raise VideoError(f"{printable(path)}: {what}")
@@ -152,6 +152,10 @@ def opened(path: Path) -> Iterator[tuple[Any, Any]]:
             raise VideoError(f"{printable(path)}: the video stream cannot be decoded")
         stream.thread_type = "AUTO"
         yield container, stream
+
+
+def _is_cover(stream: Any) -> bool:
+    return bool(int(stream.disposition) & _ATTACHED_PICTURE)
 
 
 def _why_notopened(path: Path) -> str:
@@ -243,7 +247,7 @@ def _video_info(path: Path, stream: Any, packets: list[_Packet], first: Any, dur
         is_cut_short=is_cut_short,
         has_times=has_times,
         may_lose_packets=stream.container.format.name == "mpegts",
-        notes=tuple(_notes(first, colour, num_twins=len(shown) - pts.size)),
+        notes=(*_notes_on_streams(stream), *_notes(first, colour, num_twins=len(shown) - pts.size)),
         rate_notes=tuple(_notes_on_rate(frame_rate, capture_rate)),
         transfer=int(first.color_trc),
         creation_time=_creation_time(stream),
@@ -311,6 +315,12 @@ def _ends_early(pts: NDArray[np.int64], stream: Any, duration_us: int | None) ->
     step = float(np.median(np.diff(pts)))
     end_seconds = float((pts[-1] - min(0, pts[0]) + step) * stream.time_base)
     return end_seconds < 0.98 * duration_us / 1e6 - 2 * step * float(stream.time_base)
+
+
+def _notes_on_streams(stream: Any) -> Iterator[str]:
+    count = sum(not _is_cover(other) for other in stream.container.streams.video)
+    if count > 1:
+        yield f"{count} video streams: the largest is read, stream {stream.index}; copy another into a file of its own"
 
 
 def _notes(first: Any, colour: ColourModel, *, num_twins: int) -> Iterator[str]:

@@ -13,6 +13,7 @@ import blursynth
 
 from .checkpoint import Checkpoint
 from .networks import NetworkConfig, build_network, describe_network
+from .own import OwnConfig
 
 __all__ = ["card_text", "count_macs"]
 
@@ -56,8 +57,9 @@ def card_text(last: Checkpoint, data: Mapping[str, Any], device: str) -> str:
     }
     network = describe_network(last.network) | {
         "parameters": f"{sum(tensor.numel() for tensor in last.weights.values()):,}",
-        f"multiply-adds for {_SIDE_PX} x {_SIDE_PX} px": f"{count_macs(last.network) / 1e9:.3g} G",
     }
+    if not isinstance(last.network, OwnConfig):  # only its author's program can build it
+        network[f"multiply-adds for {_SIDE_PX} x {_SIDE_PX} px"] = f"{count_macs(last.network) / 1e9:.3g} G"
     made = {
         "samples seen": f"{last.progress['samples']:,}",
         "time": f"{last.progress['seconds'] / 60:.1f} min",

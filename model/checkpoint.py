@@ -34,6 +34,7 @@ __all__ = [
 
 CHECKPOINT_SCHEMA = 1
 _MAX_HEADER_BYTES = 64 << 20
+_MAX_DEPTH = 8  # of lists in lists
 _WEIGHTS = "weights"
 _TENSORS = (_WEIGHTS, "optimizer", "average", "discriminator")  # fields; with a dot, prefixes of names in the file
 
@@ -101,13 +102,17 @@ def load_checkpoint(path: Path) -> Checkpoint:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
-    except (safetensors.SafetensorError, OSError, RuntimeError, ValueError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # what a forged header makes readers raise is nearly anything
         raise CheckpointError(f"{printable(path)}: not a checkpoint of blursynth, or cut short") from error
     try:
         return _parsed(tensors, metadata)
     except CheckpointError as error:
         raise CheckpointError(f"{printable(path)}: {printable(str(error))}; it cannot be used") from error
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:
         why = f"its description cannot be read ({printable(str(error)[:200])})"
         raise CheckpointError(f"{printable(path)}: {why}; it cannot be used") from error
 
@@ -116,6 +121,8 @@ def _parsed(tensors: dict[str, Tensor], metadata: Mapping[str, str]) -> Checkpoi
     if "blursynth" not in metadata:
         raise CheckpointError("a safetensors file, but not a checkpoint of blursynth")
     values = json.loads(metadata["blursynth"])
+    if _depth(values) > _MAX_DEPTH:
+        raise CheckpointError("its description is nested deeper than any of ours")
     if values["schema"] != CHECKPOINT_SCHEMA:
         raise CheckpointError(f"schema {values['schema']!r}; this version reads schema {CHECKPOINT_SCHEMA}")
     if values.pop("sha256") != _digest(tensors, values):
@@ -133,6 +140,11 @@ def _parsed(tensors: dict[str, Tensor], metadata: Mapping[str, str]) -> Checkpoi
             if not torch.isfinite(tensor.float()).all():
                 raise CheckpointError(f"{name} holds values that are not finite")
     return checkpoint
+
+
+def _depth(values: object) -> int:
+    inside = list(values.values()) if isinstance(values, dict) else values
+    return 1 + max(map(_depth, inside), default=0) if isinstance(inside, list) else 0
 
 
 def _with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -1,10 +1,9 @@
-"""From shards to batches: which pairs train and which validate, and random crops read by worker processes.
+"""From shards to batches: random crops read by worker processes.
 
 Sample number s of a run is the same whatever the number of workers, and whether the run was resumed: all its draws
 come from a generator keyed by (seed, s).
 """
 
-import hashlib
 import os
 import traceback
 from collections import OrderedDict
@@ -12,146 +11,67 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import starmap
-from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from blursynth.errors import SettingsError, ShardError
 from blursynth.files import printable
 from blursynth.rendition import Rendition, rendition_of_shard
-from blursynth.shards import Entry, Manifest, Shard
+from blursynth.shards import Shard
 
 from .online.batch import Batch
+from .pairs import PairSet, read_pairs, split_pairs
 from .workers import start_worker
 
-__all__ = ["Batch", "PairSet", "batches", "centre_crops", "read_pairs", "split_pairs"]
+__all__ = [
+    "Batch",
+    "CropDraw",
+    "CropReader",
+    "PairSet",
+    "as_batch",
+    "batches",
+    "centre_crops",
+    "draw_crop",
+    "in_one_line",
+    "light_of_shard",
+    "read_by_workers",
+    "read_pairs",
+    "split_pairs",
+]
 
 _CROP_GRID = 4  # crops begin on multiples of 4 px, so that a three-scale pyramid of them is a crop of the pyramid
 _MAX_OPEN_SHARDS = 64
 _CROP_STREAM = 0  # of the generator's key; augmentation draws from another
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PairSet:
-    """Pairs of a folder: shards and, for each pair, which shard and which row; both (N,) int64."""
-
-    directory: Path
-    entries: tuple[Entry, ...]
-    shard_of: NDArray[np.int64]
-    row_of: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return int(self.shard_of.size)
-
-    @property
-    def smallest_side(self) -> int:
-        """The largest square that fits into every pair, in px."""
-        used: list[int] = np.unique(self.shard_of).tolist()
-        return min(min(self.entries[i].height, self.entries[i].width) for i in used)
-
-    @property
-    def sha256(self) -> str:
-        """A hash of which pairs these are: of the bytes of their shards and the rows."""
-        digest = hashlib.sha256()
-        for shard, row in zip(self.shard_of.tolist(), self.row_of.tolist(), strict=True):
-            digest.update(f"{self.entries[shard].sha256} {row}\n".encode())
-        return digest.hexdigest()
-
-    def select(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> "PairSet":
-        """Return some of the pairs."""
-        return PairSet(self.directory, self.entries, self.shard_of[chosen], self.row_of[chosen])
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """The clips they come from, by name."""
-        return tuple(sorted({self.entries[i].source for i in np.unique(self.shard_of)}))
+Item = TypeVar("Item")
 
 
-def read_pairs(directory: Path) -> PairSet:
-    """List the pairs of a folder; every shard must be there with its size.
+@dataclass(frozen=True, slots=True)
+class CropDraw:
+    """Which pair a sample is cut from, where, and the key from which its light is drawn."""
 
-    Raises
-    ------
-    ShardError
-        If a shard is missing or cut short, or the folder holds no pairs.
-    """
-    entries = tuple(Manifest.read(directory))
-    if not entries:
-        raise ShardError(f"{printable(directory)}: holds no pairs; run 'blursynth make' first")
-    for entry in entries:
-        entry.check_size(directory)
-        with Shard(entry.path(directory)) as shard:
-            if (len(shard), shard.size) != (entry.pairs, (entry.height, entry.width)):
-                raise ShardError(f"{printable(shard.path)}: holds other pairs than the manifest says; make it again")
-    counts = [entry.pairs for entry in entries]
-    rows = np.concatenate([np.arange(count) for count in counts])
-    return PairSet(directory, entries, np.repeat(np.arange(len(entries)), counts), rows)
+    pair: int
+    y: int
+    x: int
+    key: int
 
 
-def split_pairs(pairs: PairSet, fraction: float = 0.1) -> tuple[PairSet, PairSet]:
-    """Set pairs aside for validation: whole recordings, never frames of one that trains.
-
-    Where `make --split` has said which side each recording is on, that holds. Else each recording's side is drawn by
-    its name alone, so that it keeps its side when others join; only where the draw would leave a side empty, the
-    nearest one stands in. With a single recording, its last pairs validate; such a score is optimistic, since the scene
-    is known.
-
-    Parameters
-    ----------
-    fraction
-        How much to set aside, of the recordings (on average) or, with one, of its pairs; in [0, 1). At least one,
-        unless it is 0.
-
-    Returns
-    -------
-    The pairs that train and those that validate.
-
-    Raises
-    ------
-    SettingsError
-        If nothing would be left to train with.
-    """
-    if not 0 <= fraction < 1:
-        raise SettingsError(f"validation fraction {fraction}: must be 0 or more and less than 1")
-    if any(entry.split for entry in pairs.entries):
-        return _published_split(pairs, fraction)
-    clips = sorted({_recording(entry) for entry in pairs.entries}, key=_draw)
-    if fraction == 0:
-        return pairs, pairs.select(np.zeros(len(pairs), np.bool_))
-    if len(clips) == 1:
-        count = max(1, round(fraction * len(pairs)))
-        if count >= len(pairs):
-            raise SettingsError(f"{printable(pairs.directory)}: {len(pairs)} pair(s) are too few to train and validate")
-        is_validation = np.arange(len(pairs)) >= len(pairs) - count
-    else:
-        count = sum(_draw(clip) < fraction for clip in clips)
-        held_out = set(clips[: min(max(1, count), len(clips) - 1)])
-        by_shard = np.array([_recording(entry) in held_out for entry in pairs.entries])
-        is_validation = by_shard[pairs.shard_of]
-    return pairs.select(~is_validation), pairs.select(is_validation)
+def draw_crop(pairs: PairSet, patch: int, seed: int, sample: int) -> CropDraw:
+    """Draw the crop of a sample; ``patch`` is its side in px."""
+    rng = np.random.default_rng((seed, sample, _CROP_STREAM))
+    pair = int(rng.integers(len(pairs)))
+    height, width = pairs.size(pair)
+    y = _CROP_GRID * int(rng.integers((height - patch) // _CROP_GRID + 1))
+    x = _CROP_GRID * int(rng.integers((width - patch) // _CROP_GRID + 1))
+    return CropDraw(pair, y, x, int(rng.integers(1 << 63)))
 
 
-def _published_split(pairs: PairSet, fraction: float) -> tuple[PairSet, PairSet]:
-    """Keep to the sides that `make --split` wrote; what is to test neither trains nor validates."""
-    sides = np.array([entry.split or "train" for entry in pairs.entries])[pairs.shard_of]
-    training, validation = pairs.select(sides == "train"), pairs.select(sides == "val")
-    if not len(training):
-        raise SettingsError(f"{printable(pairs.directory)}: none of its pairs are to train with")
-    return training, validation if fraction else pairs.select(np.zeros(len(pairs), np.bool_))
-
-
-def _recording(entry: Entry) -> str:
-    return entry.recording or entry.source_sha256
-
-
-def _draw(recording: str) -> float:
-    return int(hashlib.sha256(f"{recording}/split".encode()).hexdigest(), 16) / 16**64
-
-
-class _Crops:
+class CropReader:
     """Reads crops of a pair set; holds its shards open. One to a process."""
 
     def __init__(self, pairs: PairSet) -> None:
@@ -169,7 +89,7 @@ class _Crops:
         number, row = int(self._pairs.shard_of[pair]), int(self._pairs.row_of[pair])
         shard = self._shard(number)
         if number not in self._lights:
-            self._lights[number] = _light_of(shard)
+            self._lights[number] = light_of_shard(shard)
         light = self._lights[number]
         if light is None:
             shard.read_crop(row, y, x, out)
@@ -183,11 +103,18 @@ class _Crops:
         out[0] = rendition.blurry(stored["blurry_linear"], stored["saturation"], draw)
         out[1] = rendition.sharp(stored["sharp_linear"], draw)
 
-    def size(self, pair: int) -> tuple[int, int]:
-        entry = self._pairs.entries[self._pairs.shard_of[pair]]
-        return entry.height, entry.width
+    def read_light(self, pair: int, y: int, x: int, size: tuple[int, int]) -> dict[str, NDArray[Any]] | None:
+        """Read the light of a crop, by name, where it was kept and is drawn anew; see `Shard.read_light`."""
+        number = int(self._pairs.shard_of[pair])
+        shard = self._shard(number)
+        if number not in self._lights:
+            self._lights[number] = light_of_shard(shard)
+        if self._lights[number] is None:
+            return None
+        return shard.read_light(int(self._pairs.row_of[pair]), y, x, size)
 
     def close(self) -> None:
+        """Close the shards."""
         while self._open:
             self._open.popitem()[1].close()
 
@@ -201,7 +128,7 @@ class _Crops:
         return self._open[number]
 
 
-def _light_of(shard: Shard) -> tuple[Rendition, NDArray[np.float64]] | None:
+def light_of_shard(shard: Shard) -> tuple[Rendition, NDArray[np.float64]] | None:
     """Return what draws a shard's light anew, and the frames of each pair; None where there is nothing to draw."""
     if not shard.has_light:
         return None
@@ -221,28 +148,26 @@ class _CropStream(IterableDataset[Batch]):
     def __iter__(self) -> Iterator[Batch]:
         worker = get_worker_info()
         steps = self._steps if worker is None else self._steps[worker.id :: worker.num_workers]
-        with closing(_Crops(self._pairs)) as crops:
+        with closing(CropReader(self._pairs)) as crops:
             for step in steps:
                 yield self._read(crops, step * self._batch)
 
-    def _read(self, crops: _Crops, first_sample: int) -> Batch:
+    def _read(self, crops: CropReader, first_sample: int) -> Batch:
         images = np.empty((2, self._batch, self._patch, self._patch, 3), np.uint8)  # 2: blurry, sharp
         for k in range(self._batch):
-            rng = np.random.default_rng((self._seed, first_sample + k, _CROP_STREAM))
-            pair = int(rng.integers(len(self._pairs)))
-            height, width = crops.size(pair)
-            y = _CROP_GRID * int(rng.integers((height - self._patch) // _CROP_GRID + 1))
-            x = _CROP_GRID * int(rng.integers((width - self._patch) // _CROP_GRID + 1))
+            draw = draw_crop(self._pairs, self._patch, self._seed, first_sample + k)
+            place = draw.pair, draw.y, draw.x
             if self._is_fresh:
-                crops.read_anew(pair, y, x, images[:, k], int(rng.integers(1 << 63)))
+                crops.read_anew(*place, images[:, k], draw.key)
             else:
-                crops.read(pair, y, x, images[:, k])
-        return _as_batch(images, first_sample)
+                crops.read(*place, images[:, k])
+        return as_batch(torch.from_numpy(images), first_sample)
 
 
-def _as_batch(images: NDArray[np.uint8], first_sample: int) -> Batch:
-    tensor = torch.from_numpy(images).permute(0, 1, 4, 2, 3)  # (2, N, 3, H, W), a view
-    return Batch(tensor[0], tensor[1], first_sample)
+def as_batch(images: Tensor, first_sample: int) -> Batch:
+    """Return crops, (2, N, H, W, 3) uint8, blurry and sharp, as a batch of views."""
+    views = images.permute(0, 1, 4, 2, 3)
+    return Batch(views[0], views[1], first_sample)
 
 
 def batches(
@@ -285,7 +210,12 @@ def batches(
     if patch > pairs.smallest_side:
         raise SettingsError(f"patch {patch}: larger than pairs of {pairs.smallest_side} px; choose --patch smaller")
     stream = _CropStream(pairs, patch=patch, batch=batch, seed=seed, steps=steps, is_fresh=is_fresh)
-    loader = DataLoader(
+    return in_one_line(starmap(Batch, read_by_workers(stream, workers, is_pinned=is_pinned)))
+
+
+def read_by_workers(stream: IterableDataset[Item], workers: int, *, is_pinned: bool) -> DataLoader[Item]:
+    """Return what a stream gives, which deals its steps out to the workers in turn."""
+    return DataLoader(
         stream,
         batch_size=None,
         num_workers=min(workers, len(os.sched_getaffinity(0))),  # PyTorch warns of more
@@ -294,10 +224,9 @@ def batches(
         prefetch_factor=4 if workers else None,
         generator=torch.Generator(),  # else it would draw from the global one
     )
-    return _in_one_line(starmap(Batch, loader))
 
 
-def _in_one_line(stream: Iterator[Batch]) -> Generator[Batch, None, None]:
+def in_one_line(stream: Iterator[Item]) -> Generator[Item, None, None]:
     """Pass batches on; what is wrong with a shard is said in one line, whichever process found it."""
     try:
         yield from stream
@@ -318,9 +247,9 @@ def centre_crops(pairs: PairSet, *, patch: int, count: int) -> Sequence[tuple[ND
     """
     chosen = np.unique(np.linspace(0, len(pairs) - 1, min(count, len(pairs))).round().astype(np.int64))
     found = []
-    with closing(_Crops(pairs)) as crops:
+    with closing(CropReader(pairs)) as crops:
         for pair in chosen.tolist():
-            height, width = crops.size(pair)
+            height, width = pairs.size(pair)
             rows, columns = min(patch, height), min(patch, width)
             out = np.empty((2, rows, columns, 3), np.uint8)
             crops.read(pair, (height - rows) // 2, (width - columns) // 2, out)

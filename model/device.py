@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Literal
 
 import torch
 
@@ -9,7 +10,10 @@ from blursynth.errors import DeviceError, MachineError
 
 _DEVICES = ("cpu", "cuda", "mps", "xpu")
 
-__all__ = ["autocast", "choose_device", "memory_errors"]
+__all__ = ["Precision", "autocast", "choose_device", "computes_bfloat16", "memory_errors"]
+
+Precision = Literal["auto", "float32", "bfloat16"]
+_BFLOAT16_UNITS = ("avx512_bf16", "amx_bf16", "bf16")  # of x86 and of ARM
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -34,9 +38,29 @@ def choose_device(name: str = "auto") -> torch.device:
     return device
 
 
-def autocast(device: torch.device) -> AbstractContextManager[object]:
-    """Compute in bfloat16 where that is fast, which is on CUDA; elsewhere in float32."""
-    return torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
+def autocast(device: torch.device, precision: Precision = "auto") -> AbstractContextManager[object]:
+    """Compute in bfloat16 where that is safe, or in float32.
+
+    Parameters
+    ----------
+    precision
+        ``auto`` is bfloat16 on CUDA and float32 elsewhere.
+    """
+    is_low = precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
+    return torch.autocast(device.type, torch.bfloat16) if is_low else nullcontext()
+
+
+def computes_bfloat16(device: torch.device) -> bool:
+    """Return whether a device has units for bfloat16; without them it computes more slowly in it than in float32.
+
+    Of a CPU, torch tells since 2.10; an older one is believed to have them.
+    """
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type != "cpu" or not hasattr(torch.cpu, "get_capabilities"):
+        return True
+    found = torch.cpu.get_capabilities()
+    return any(found.get(name, False) for name in _BFLOAT16_UNITS)
 
 
 @contextmanager

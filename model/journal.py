@@ -1,6 +1,7 @@
-"""What a run tells of itself: ``log.jsonl``, one line of progress and, where it is installed, TensorBoard."""
+"""What a run tells of itself: ``log.jsonl``, pictures, a line of progress and, where it is installed, TensorBoard."""
 
 import importlib.util
+import io
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -9,14 +10,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from blursynth.files import append_line
+from blursynth.files import append_line, make_directory, write_bytes
 
 __all__ = ["Journal"]
 
-_LOG, _BOARD = "log.jsonl", "tensorboard"
+_LOG, _BOARD, _SAMPLES = "log.jsonl", "tensorboard", "samples"
 _RECENT = 50
 _MAX_PICTURES = 4
+_MAX_SIDE_PX = 192  # of a picture in samples/; of larger ones, the middle
+_MAX_SAMPLES = 32  # files in samples/
 
 
 class Journal:
@@ -28,12 +32,15 @@ class Journal:
     of this session), ``skipped`` (steps in all) and ``parts`` (of a batch). After validation: ``step``, ``seconds`` and
     ``scores``.
 
+    ``samples/step-NNNNNN.png`` shows the first validation crops at that step, up to four of up to 192 px, one below the
+    other: blurry, restored, sharp. At most 32 are kept, spread over the whole run.
+
     Parameters
     ----------
     run
         Folder of the run.
     step
-        Where the run goes on: TensorBoard drops what it has of later steps.
+        Where the run goes on: samples of later steps are removed, and TensorBoard drops what it has of them.
     is_writer
         Whether to write; the other processes of a run only gather.
     """
@@ -43,6 +50,8 @@ class Journal:
         self._board = _open_board(run / _BOARD, step) if is_writer else None
         self._recent: list[float] = []
         self._pictures: dict[int, NDArray[np.uint8]] = {}
+        if is_writer:
+            _forget_later(run / _SAMPLES, step)
         self._samples_per_second = 0.0
         self._begin_again()
 
@@ -98,8 +107,8 @@ class Journal:
         self._begin_again()
 
     def show(self, number: int, restored: NDArray[np.uint8]) -> None:
-        """Keep the restored image of an example for `write_scores`, if pictures are shown at all."""
-        if self._board and number < _MAX_PICTURES:
+        """Keep the restored image of an example for `write_scores`, if it is one of the first."""
+        if self._is_writer and number < _MAX_PICTURES:
             self._pictures[number] = restored
 
     def write_scores(
@@ -111,14 +120,18 @@ class Journal:
     ) -> None:
         """Write the line of a validation, and pictures of the first examples: blurry, restored, sharp."""
         self._append({"step": step, "seconds": round(seconds, 1), "scores": dict(scores)})
+        rows = {
+            number: (examples[number][0], restored, examples[number][1])
+            for number, restored in sorted(self._pictures.items())
+        }
+        if self._is_writer and rows:
+            _write_sample(self._run / _SAMPLES, step, list(rows.values()))
         if not self._board:
             return
         if scores["psnr"] is not None:
             self._board.add_scalar("psnr", scores["psnr"], step)
-        for number, restored in self._pictures.items():
-            blurry, sharp = examples[number]
-            picture = np.concatenate([blurry, restored, sharp], axis=1)
-            self._board.add_image(f"examples/{number}", picture, step, dataformats="HWC")
+        for number, row in rows.items():
+            self._board.add_image(f"examples/{number}", np.concatenate(row, axis=1), step, dataformats="HWC")
         self._board.flush()
 
     def _append(self, line: Mapping[str, Any]) -> None:
@@ -133,6 +146,43 @@ class Journal:
 
 def _total(losses: Mapping[str, float]) -> float:
     return sum(value for name, value in losses.items() if name != "discriminator")
+
+
+def _sample_step(path: Path) -> int:
+    digits = path.stem.removeprefix("step-")
+    return int(digits) if digits.isdecimal() else -1
+
+
+def _forget_later(directory: Path, step: int) -> None:
+    for path in directory.glob("step-*.png"):
+        if _sample_step(path) > step:
+            path.unlink(missing_ok=True)
+
+
+def _write_sample(directory: Path, step: int, rows: Sequence[Sequence[NDArray[np.uint8]]]) -> None:
+    """Write rows of equally large images, (H, W, 3) uint8 each; rows of other sizes are filled up with black."""
+    strips = [np.concatenate([_middle(image) for image in row], axis=1) for row in rows]
+    width = max(strip.shape[1] for strip in strips)
+    sheet = np.concatenate([np.pad(strip, ((0, 0), (0, width - strip.shape[1]), (0, 0))) for strip in strips])
+    file = io.BytesIO()
+    Image.fromarray(sheet).save(file, "PNG")
+    make_directory(directory)
+    write_bytes(directory / f"step-{step:06}.png", file.getbuffer(), overwrite=True)
+    _thin_out(directory)
+
+
+def _thin_out(directory: Path) -> None:
+    """While there are too many pictures, remove the one whose neighbours are closest together."""
+    found = sorted(directory.glob("step-*.png"), key=_sample_step)
+    while len(found) > _MAX_SAMPLES:
+        steps = [_sample_step(path) for path in found]
+        crowded = min(range(1, len(found) - 1), key=lambda k: steps[k + 1] - steps[k - 1])
+        found.pop(crowded).unlink(missing_ok=True)
+
+
+def _middle(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    top, left = (max(0, side - _MAX_SIDE_PX) // 2 for side in image.shape[:2])
+    return image[top : top + _MAX_SIDE_PX, left : left + _MAX_SIDE_PX]
 
 
 def _open_board(directory: Path, step: int) -> Any:

@@ -1,57 +1,142 @@
 """Deblurring: a photograph's array in, the restored array out, tile by tile, in bounded memory."""
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Self
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from blursynth.errors import SettingsError
 
-from .checkpoint import newest_checkpoint
-from .device import autocast, choose_device, memory_errors
+from .bundled import bundled_names, load_bundled
+from .device import autocast, choose_device, computes_bfloat16, memory_errors
+from .lite import Lite
+from .memory import bytes_per_pixel, free_bytes
 from .networks import restore_images
-from .published import AnyNetwork, load_any
+from .published import AnyNetwork, NAFNet, load_any
+from .tiles import TileGrid, join_tiles
 
-__all__ = ["Deblurrer"]
+__all__ = ["Deblurrer", "load_network"]
 
-_TILE, _OVERLAP = 512, 96
-_RUNS = Path("runs")
+_DEFAULT = "tiny"
+_SIDE, _OVERLAP = 1152, 96  # px
+_NAFNET_SIDE = 384  # it looks at all of a tile at once, and was measured with this much (Chu et al., ECCV 2022)
+_LEAST_SIDE = 64
+_SHARE_OF_MEMORY = 0.8  # the rest is for what is not counted
+_CELL = 64  # px
+_MAX_MEAN_CHANGE, _MAX_RMS_CHANGE = 0.2, 0.4  # of a cell, with white as 1
+
+OnTile = Callable[[bool], None]
+
+
+def load_network(model: str | Path | None = None) -> AnyNetwork:
+    """Load the network of a name or a file.
+
+    Parameters
+    ----------
+    model
+        A name among those that come with blursynth, or a checkpoint or published weights. Without it, the default.
+
+    Raises
+    ------
+    CheckpointError
+        If it is not there or cannot be used.
+    """
+    if isinstance(model, Path):
+        return load_any(model)
+    names = bundled_names()
+    if model is None:
+        model = names[0] if names else _DEFAULT
+    return load_any(Path(model)) if model not in names and Path(model).exists() else load_bundled(model)
 
 
 class Deblurrer:
     """Makes photographs sharp; loads its network once and can be called again and again.
 
-    Large photographs are cut into tiles that overlap. Where they do, a smooth ramp leads from one to the next, so that
-    no seam shows. Besides input and output, memory holds one row of tiles.
+    Large photographs are cut into tiles that overlap (`TileGrid`). Besides input and output, memory holds one row of
+    them. When memory runs out in a tile, that tile and all later ones are computed in smaller pieces.
+
+    A tile stays as it was where the network gave numbers that are not finite, or changed a square of 64 px beyond what
+    the removal of blur can: its mean by more than 0.2 of the range of codes in any channel, or the root of the mean
+    square of all changes above 0.4. Between real blurry and sharp pictures of moving cameras they are at most 0.03 and
+    0.2, since blur moves light about but hardly any of it over so far.
 
     Parameters
     ----------
     network
-        In evaluation mode, on ``device``.
+        Put into evaluation mode, on ``device``.
     device
-        Where to compute.
-    tile, overlap
-        Side of a tile, and how much of it is shared with the next, in px.
+        Where to compute. On CUDA 8-bit photographs are restored in bfloat16. So they are on the CPU if it has
+        instructions for that and the network is a `Lite`, where only what is added to the photograph is rounded.
+    tile
+        Largest side of a tile, in px; without it 1152 px, of a `NAFNet` 384 px, or less if memory does not suffice.
+    overlap
+        How much of a tile is shared with the next, in px; without it 96, or a third of small tiles.
+    strength
+        From 0, the photograph as it was, to 1, all that the network says.
+    self_ensemble
+        Take the mean of what becomes of the photograph in eight positions, turned and mirrored: a little better, in
+        eight times the time (Lim et al., CVPRW 2017, section 3.3).
+    is_guarded
+        Whether changes beyond what is said above are refused; numbers that are not finite always are.
+    memory_bytes
+        What the whole process may take: tiles become smaller than ``tile`` if they have to. Without it, all that is
+        free, as long as ``tile`` is not given.
+
+    Raises
+    ------
+    SettingsError
+        If a number makes no sense.
     """
 
     def __init__(
-        self, network: AnyNetwork, *, device: torch.device | None = None, tile: int = _TILE, overlap: int | None = None
+        self,
+        network: AnyNetwork,
+        *,
+        device: torch.device | None = None,
+        tile: int | None = None,
+        overlap: int | None = None,
+        strength: float = 1.0,
+        self_ensemble: bool = False,
+        is_guarded: bool = True,
+        memory_bytes: int | None = None,
     ) -> None:
-        overlap = min(_OVERLAP, tile // 3) if overlap is None else overlap
-        least = max(64, 4 * network.size_multiple)
-        if tile < least or not 0 <= overlap <= tile // 3:
-            raise SettingsError(f"tile {tile}: {least} px or more, and three times the overlap of {overlap}")
+        self._least = max(_LEAST_SIDE, 4 * network.size_multiple)
+        usual = _NAFNET_SIDE if isinstance(network, NAFNet) else _SIDE
+        side = max(usual, self._least) if tile is None else tile
+        shared = min(_OVERLAP, side // 3) if overlap is None else overlap
+        if side < self._least or not 0 <= shared <= side // 3:
+            raise SettingsError(f"tile {side}: {self._least} px or more, and three times the overlap of {shared}")
+        if not 0 <= strength <= 1:
+            raise SettingsError(f"strength {strength}: from 0, no change, to 1, all of it")
+        if memory_bytes is not None and memory_bytes <= 0:
+            raise SettingsError(f"memory {memory_bytes}: a positive number of bytes")
         self._device = device or choose_device()
         self._network = network.eval().to(self._device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._tile, self._overlap = tile, overlap
+        self._side, self._overlap, self._is_auto = side, shared, tile is None
+        self._strength, self._num_positions, self._is_guarded = strength, 8 if self_ensemble else 1, is_guarded
+        self._memory_bytes = memory_bytes
+        self._fitting_side = side  # larger pieces have been too much for the memory
+        self._bytes_per_pixel = 0.0  # not known yet
+        self._is_fast_in_bfloat16 = isinstance(network, Lite) and computes_bfloat16(self._device)
 
     @classmethod
-    def load(cls, checkpoint: Path | None = None, *, device: str = "auto", tile: int = _TILE) -> Self:
-        """Load a checkpoint or published PyTorch weights; without a path, the best of the run that improved last.
+    def load(
+        cls,
+        model: str | Path | None = None,
+        *,
+        device: str = "auto",
+        tile: int | None = None,
+        strength: float = 1.0,
+        self_ensemble: bool = False,
+        memory_bytes: int | None = None,
+    ) -> Self:
+        """Load a network by name or file, see `load_network`; the other settings are those of `Deblurrer`.
 
         Raises
         ------
@@ -60,116 +145,209 @@ class Deblurrer:
         DeviceError
             If the device is not there.
         """
-        path = checkpoint or newest_checkpoint(_RUNS)
         chosen = choose_device(device)
-        return cls(load_any(path), device=chosen, tile=tile)
+        network = load_network(model)
+        return cls(
+            network,
+            device=chosen,
+            tile=tile,
+            strength=strength,
+            self_ensemble=self_ensemble,
+            memory_bytes=memory_bytes,
+        )
 
-    def num_tiles(self, height: int, width: int) -> int:
-        """Return how many tiles a photograph is cut into."""
-        return len(self._starts(height)) * len(self._starts(width))
+    @classmethod
+    def default(cls, *, device: str = "auto") -> Self:
+        """Load the network that comes with blursynth.
 
-    def _starts(self, length: int) -> list[int]:
-        return _starts(length, self._tile, self._overlap, self._network.size_multiple)
+        Examples
+        --------
+        >>> deblur = Deblurrer.default(device="cpu")  # doctest: +SKIP
+        >>> sharp = [deblur(pixels) for pixels in photographs]  # doctest: +SKIP
+        """
+        return cls.load(device=device)
 
-    def __call__(self, pixels: NDArray[Any], *, on_tile: Callable[[bool], None] | None = None) -> NDArray[Any]:
+    def grid(self, height: int, width: int) -> TileGrid:
+        """Return where the tiles of a photograph will lie, by the memory that there is now."""
+        side = self._side_for(height, width)
+        return TileGrid(height, width, side, self._overlap_of(side), self._multiple)
+
+    @property
+    def _multiple(self) -> int:
+        return int(self._network.size_multiple)
+
+    def _overlap_of(self, side: int) -> int:
+        return min(self._overlap, side // 3)
+
+    def _side_for(self, height: int, width: int) -> int:
+        """Return the side of tiles for which memory suffices, or the least one."""
+        side = self._side
+        is_told = not self._is_auto and self._memory_bytes is None
+        if is_told or max(height, width) <= self._least:
+            return side
+        self._bytes_per_pixel = self._bytes_per_pixel or bytes_per_pixel(self._network, self._multiple)
+        is_host = self._device.type != "cuda"
+        host = _SHARE_OF_MEMORY * free_bytes(self._memory_bytes)
+        free = host if is_host else _SHARE_OF_MEMORY * torch.cuda.mem_get_info(self._device)[0]
+        # A row of tiles, and the part that the next one shares with it, in float32 with three channels.
+        while side > self._least and (
+            min(side, height) * min(side, width) * self._bytes_per_pixel
+            > free - is_host * 24 * width * min(side, height)
+            or 24 * width * min(side, height) > host
+        ):
+            side = max(self._least, side * 7 // 8)
+        return side
+
+    def __call__(
+        self,
+        pixels: NDArray[Any],
+        *,
+        grid: TileGrid | None = None,
+        on_tile: OnTile | None = None,
+        out: NDArray[Any] | None = None,
+    ) -> NDArray[Any]:
         """Restore a photograph.
 
         Parameters
         ----------
         pixels
             (H, W, 3) uint8 or uint16, R'G'B' codes; any size. Left as they are.
+        grid
+            What `grid` returned for them, if it was asked before.
         on_tile
-            Called after each tile; with False if the network gave values that are not finite there, in which case the
-            tile stays as it was.
+            Called after each tile; with False if it stays as it was, wholly or in part, because of what the network
+            gave.
+        out
+            Where to write the result; ``pixels`` itself, to save memory, or another array of the same kind.
 
         Returns
         -------
-        (H, W, 3), the dtype of ``pixels``.
+        (H, W, 3), the dtype of ``pixels``; ``out`` if that was given.
 
         Raises
         ------
         ValueError
-            If ``pixels`` has another shape or dtype.
+            If ``pixels`` or ``out`` has another shape or dtype.
         MachineError
-            If memory runs out.
+            If memory does not suffice for the smallest tile.
         """
         is_image = pixels.ndim == 3 and pixels.shape[2] == 3 and pixels.size > 0
         if not is_image or pixels.dtype not in {np.dtype(np.uint8), np.dtype(np.uint16)}:
             raise ValueError(f"pixels are {pixels.dtype} {pixels.shape}: expected (H, W, 3) uint8 or uint16")
-        with memory_errors(f"choose a --tile smaller than {self._tile}"):
-            return self._restore(pixels, on_tile or (lambda _is_finite: None))
+        with memory_errors("give more with --memory, or close other programs"):
+            restored = np.empty_like(pixels) if out is None else out
+            if (restored.shape, restored.dtype) != (pixels.shape, pixels.dtype):
+                raise ValueError(f"out is {restored.dtype} {restored.shape}: expected {pixels.dtype} {pixels.shape}")
+            tell, peak = on_tile or (lambda _is_restored: None), np.iinfo(pixels.dtype).max
 
-    def _restore(self, pixels: NDArray[Any], on_tile: Callable[[bool], None]) -> NDArray[Any]:
-        height, width = pixels.shape[:2]
-        peak = np.iinfo(pixels.dtype).max
-        rows, columns = self._starts(height), self._starts(width)
-        restored = np.empty_like(pixels)
-        carried = np.zeros((0, width, 3), np.float32)  # the lower part of the tiles above, weighted
-        for i, top in enumerate(rows):
-            bottom = min(top + self._tile, height)
-            band = np.zeros((bottom - top, width, 3), np.float32)
-            band[: carried.shape[0]] += carried
-            down = _ramp(rows, i, bottom - top, self._tile, self._overlap)
-            for j, left in enumerate(columns):
-                right = min(left + self._tile, width)
-                tile, is_finite = self._restore_tile(pixels[top:bottom, left:right], peak)
-                weights = down[:, None] * _ramp(columns, j, right - left, self._tile, self._overlap)
-                band[:, left:right] += tile * weights[:, :, None]
-                on_tile(is_finite)
-            finished = rows[i + 1] - top if i + 1 < len(rows) else bottom - top
-            np.rint(band[:finished] * peak, out=band[:finished])
-            restored[top : top + finished] = np.clip(band[:finished], 0, peak)
-            carried = band[finished:]
+            def restore_tile(view: NDArray[Any]) -> NDArray[np.float32]:
+                unit, is_restored = self._restore(view, peak)
+                tell(is_restored)
+                return unit
+
+            for band in join_tiles(pixels, grid or self.grid(*pixels.shape[:2]), restore_tile):
+                np.multiply(band.unit, peak, out=band.unit)
+                np.rint(band.unit, out=band.unit)
+                rows = slice(band.top, band.top + len(band.unit))
+                np.clip(band.unit, 0, peak, out=restored[rows], casting="unsafe")
         return restored
 
+    def _restore(self, pixels: NDArray[Any], peak: int) -> tuple[NDArray[np.float32], bool]:
+        """Restore a tile, in pieces if that is all that memory allows."""
+        height, width = pixels.shape[:2]
+        if max(height, width) <= self._fitting_side:
+            try:
+                return self._restore_whole(pixels, peak)
+            except (RuntimeError, MemoryError) as error:
+                if not _is_out_of_memory(error) or max(height, width) <= self._least:
+                    raise
+            self._fitting_side = max(self._least, max(height, width) // 2)
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()
+        side, are_restored = self._fitting_side, []
+
+        def restore_piece(view: NDArray[Any]) -> NDArray[np.float32]:
+            unit, is_restored = self._restore(view, peak)
+            are_restored.append(is_restored)
+            return unit
+
+        grid = TileGrid(height, width, side, self._overlap_of(side), self._multiple)
+        bands = [band.unit for band in join_tiles(pixels, grid, restore_piece)]
+        return np.concatenate(bands), all(are_restored)
+
+    def _restore_whole(self, pixels: NDArray[Any], peak: int) -> tuple[NDArray[np.float32], bool]:
+        unit = pixels.astype(np.float32)
+        unit *= np.float32(1 / peak)
+        # bfloat16 has fewer steps than 16-bit codes. And what fails in it may be well in float32.
+        attempts = [self._fast, nullcontext] if peak < 256 else [nullcontext]
+        for precision in attempts:
+            with precision():
+                restored = self._run(unit)
+            if restored is not None and (not self._is_guarded or _is_plausible(unit, restored)):
+                if self._strength < 1:
+                    restored = unit + np.float32(self._strength) * (restored - unit)
+                return restored, True
+        return unit, False
+
+    def _fast(self) -> AbstractContextManager[object]:
+        is_cpu = self._device.type == "cpu"
+        return autocast(self._device, "bfloat16" if is_cpu and self._is_fast_in_bfloat16 else "auto")
+
     @torch.inference_mode()
-    def _restore_tile(self, pixels: NDArray[Any], peak: int) -> tuple[NDArray[np.float32], bool]:
-        unit = pixels.astype(np.float32) / np.float32(peak)
-        images = torch.from_numpy(unit).to(self._device).permute(2, 0, 1)[None]  # (1, 3, H, W)
-        # The paper's network ends in bfloat16 under autocast, which has fewer steps than 16-bit codes.
-        with autocast(self._device) if peak < 256 else nullcontext():
-            restored = restore_images(self._network, images)[0].permute(1, 2, 0)
-        is_finite = bool(torch.isfinite(restored).all())
-        return (restored.cpu().numpy() if is_finite else unit), is_finite
+    def _run(self, unit: NDArray[np.float32]) -> NDArray[np.float32] | None:
+        """Return (H, W, 3) float32 in [0, 1], or None if the network gave numbers that are not finite."""
+        watched = _Watched(self._network)
+        height, width = unit.shape[:2]
+        below = right = 0
+        if self._num_positions > 1:  # turned, the network would pad another side, and see other squares
+            below, right = -height % self._multiple, -width % self._multiple
+        padded = np.pad(unit, ((0, below), (0, right), (0, 0)), "symmetric")  # a copy: networks may change their images
+        images = torch.from_numpy(padded).to(self._device).permute(2, 0, 1)[None]  # (1, 3, H, W)
+        total = restore_images(watched, _turned(images, 0))
+        for position in range(1, self._num_positions):
+            total += _turned_back(restore_images(watched, _turned(images, position)), position)
+        if not watched.is_finite:
+            return None
+        mean = (total / self._num_positions)[0, :, :height, :width].permute(1, 2, 0)
+        return mean.contiguous().cpu().numpy()
 
 
-def _starts(length: int, tile: int, overlap: int, multiple: int) -> list[int]:
-    """Return where tiles begin so that they cover a side; the last one may be a little shorter than the others.
+class _Watched:
+    """A network that remembers whether all it gave was finite, which cannot be seen once that is clipped."""
 
-    They begin on multiples of what the network divides its images by, so that it sees the same squares as in the whole
-    photograph.
-    """
-    if length <= tile:
-        return [0]
-    step = (tile - overlap) // multiple * multiple
-    count = 1 + -(-(length - tile) // step)
-    return [-(-i * (length - tile) // ((count - 1) * multiple)) * multiple for i in range(count)]
+    def __init__(self, network: AnyNetwork) -> None:
+        self._network = network
+        self.is_finite = True
 
+    @property
+    def size_multiple(self) -> int:
+        return self._network.size_multiple
 
-def _ramp(starts: list[int], index: int, length: int, tile: int, overlap: int) -> NDArray[np.float32]:
-    """Return the weights of a tile along one side, (length,); those of all tiles add up to one everywhere.
-
-    Two neighbours blend over ``overlap`` px in the middle of what they share, which may be more.
-    """
-    weights = np.ones(length, np.float32)
-    if index > 0:
-        begin, stop = _blend(starts[index - 1], starts[index], tile, overlap)
-        weights[: begin - starts[index]] = 0
-        weights[begin - starts[index] : stop - starts[index]] = _rise(stop - begin)
-    if index + 1 < len(starts):
-        begin, stop = _blend(starts[index], starts[index + 1], tile, overlap)
-        weights[begin - starts[index] : stop - starts[index]] = 1 - _rise(stop - begin)
-        weights[stop - starts[index] :] = 0
-    return weights
+    def __call__(self, blurry: Tensor, /) -> list[Tensor]:
+        restored: list[Tensor] = self._network(blurry)
+        self.is_finite = self.is_finite and bool(torch.isfinite(restored[0]).all())
+        return restored
 
 
-def _blend(start: int, next_start: int, tile: int, overlap: int) -> tuple[int, int]:
-    shared = start + tile - next_start
-    length = min(overlap, shared)
-    begin = next_start + (shared - length) // 2
-    return begin, begin + length
+def _turned(images: Tensor, position: int) -> Tensor:
+    turned = torch.rot90(images, position % 4, (2, 3))
+    return turned.flip(3) if position >= 4 else turned
 
 
-def _rise(length: int) -> NDArray[np.float32]:
-    """Return a smooth way from 0 to 1, half a cosine."""
-    return (0.5 - 0.5 * np.cos(np.pi * (np.arange(length) + 0.5) / length)).astype(np.float32)
+def _turned_back(images: Tensor, position: int) -> Tensor:
+    upright = images.flip(3) if position >= 4 else images
+    return torch.rot90(upright, -(position % 4), (2, 3))
+
+
+def _is_plausible(unit: NDArray[np.float32], restored: NDArray[np.float32]) -> bool:
+    """Say whether no square of about 64 px has changed beyond the bounds of `Deblurrer`."""
+    change = restored - unit
+    cells = max(1, unit.shape[1] // _CELL), max(1, unit.shape[0] // _CELL)
+    means = cv2.resize(change, cells, interpolation=cv2.INTER_AREA)
+    squares = cv2.resize(np.square(change, out=change), cells, interpolation=cv2.INTER_AREA)
+    rms = np.sqrt(squares.reshape(-1, 3).mean(axis=1))
+    return bool(np.abs(means).max() <= _MAX_MEAN_CHANGE and rms.max() <= _MAX_RMS_CHANGE)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

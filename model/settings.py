@@ -12,6 +12,8 @@ from blursynth.radiometry import LightChain
 from blursynth.rendition import output_curves
 from blursynth.shake import ShakeRule
 
+from .compiled import Compile
+from .device import Precision
 from .networks import NetworkConfig, NetworkName, build_network, network_config
 from .optimizers import OptimizerName
 from .stages import Stage, plan_stages
@@ -19,6 +21,7 @@ from .stages import Stage, plan_stages
 __all__ = [
     "FREE_ON_RESUME",
     "Augmentation",
+    "Cache",
     "Loss",
     "OnlineConfig",
     "TrainConfig",
@@ -28,17 +31,32 @@ __all__ = [
 ]
 
 Augmentation = Literal["paper", "turns"]
+Cache = Literal["auto", "off", "host", "device"]
 Light = Literal["fresh", "stored"]
 Loss = Literal["content-l2", "content-l1", "charbonnier", "psnr"]
 Schedule = Literal["step", "cosine"]
 # What may differ when a run is resumed: where it stops and how it runs, not what it learns.
-FREE_ON_RESUME = {"steps", "minutes", "save_minutes", "workers", "device", "validation_pairs", "accumulate"}
+FREE_ON_RESUME = {
+    "steps",
+    "minutes",
+    "save_minutes",
+    "workers",
+    "device",
+    "validation_pairs",
+    "accumulate",
+    "precision",
+    "compile",
+    "cache",
+}
 _WORDS = {
     "optimizer": OptimizerName,
     "schedule": Schedule,
     "loss": Loss,
     "augmentation": Augmentation,
     "light": Light,
+    "precision": Precision,
+    "compile": Compile,
+    "cache": Cache,
 }
 _LEAST = {
     "steps": 1,
@@ -147,6 +165,14 @@ class TrainConfig:
         Processes that read shards.
     device
         ``auto``, ``cpu``, ``cuda``, ``mps``.
+    precision
+        ``bfloat16``: where that is safe; losses, spectra, weights and optimiser stay float32. ``auto``: so on CUDA, and
+        ``float32`` elsewhere.
+    compile
+        Call the network through torch.compile, each size of crops compiled before the clock runs. ``auto``: on CUDA.
+    cache
+        Hold the pairs that train in memory: of the ``device``, or of the ``host``, which pays where shards are
+        compressed. ``auto``: of a GPU, if they take at most 60 % of what is free there. The samples stay the same.
     """
 
     network: NetworkName = "mscnn"
@@ -175,6 +201,9 @@ class TrainConfig:
     seed: int = 0
     workers: int = 2
     device: str = "auto"
+    precision: Precision = "auto"
+    compile: Compile = "auto"
+    cache: Cache = "auto"
 
     def __post_init__(self) -> None:
         network = network_config(self.network)

@@ -1,8 +1,8 @@
 """What a run trains with: the pairs of shards, or photographs that are shaken as it goes."""
 
 import hashlib
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,30 +17,20 @@ from blursynth.rendition import Rendition, output_curves
 from blursynth.shake import ShakeRule
 
 from .online import Batch, PhotoSet, SampleRule, load_pack, mean_of_views, photo_batches, read_set
+from .online.batch import Request
 from .online.packing import is_pack
 from .online.photos import PHOTO_SUFFIXES
 from .settings import OnlineConfig, TrainConfig
-from .validation import Example
+from .validation import Example, telling
 
 if TYPE_CHECKING:  # h5py is wanted by shards alone: photographs train on machines without it
     from .data import PairSet
+    from .on_device import HeldPairs
 
-__all__ = ["PhotoSource", "Request", "ShardSource", "Source", "Sources", "open_sources"]
+__all__ = ["PhotoSource", "Request", "ShardSource", "Source", "Sources", "hold_in_memory", "open_sources"]
 
+_CPU = torch.device("cpu")
 _VALIDATION_SEED = 1 << 40  # apart from those that train
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """Which batches are wanted, and how they are read; see `data.batches`."""
-
-    patch: int
-    batch: int
-    seed: int
-    steps: range
-    workers: int = 0
-    is_pinned: bool = False
-    is_fresh: bool = True
 
 
 class Source(Protocol):
@@ -66,9 +56,19 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShardSource:
-    """The pairs of a folder."""
+    """The pairs of a folder.
+
+    Parameters
+    ----------
+    device
+        Where the batches are wanted; on a GPU, light that shards kept is developed there.
+    held
+        The same pairs in memory, if they are held there.
+    """
 
     pairs: "PairSet"
+    device: torch.device = _CPU
+    held: "HeldPairs | None" = None
 
     @property
     def sha256(self) -> str:
@@ -91,7 +91,14 @@ class ShardSource:
     def open(self, request: Request) -> Generator[Batch, None, None]:
         """Read random crops."""
         from .data import batches  # noqa: PLC0415
+        from .on_device import Developer, developed_batches  # noqa: PLC0415
 
+        is_gpu = self.device.type == "cuda"
+        developer = Developer(self.pairs, self.device if is_gpu else _CPU, is_exact=not is_gpu)
+        if self.held:
+            return self.held.batches(developer, request)
+        if request.is_fresh and is_gpu and developer.has_work:
+            return developed_batches(self.pairs, developer, request)
         return batches(
             self.pairs,
             patch=request.patch,
@@ -102,6 +109,27 @@ class ShardSource:
             is_pinned=request.is_pinned,
             is_fresh=request.is_fresh,
         )
+
+
+def hold_in_memory(source: Source, config: TrainConfig, device: torch.device, note: Callable[[str], None]) -> Source:
+    """Return a source whose pairs are in memory, if they shall be (`settings.Cache`); else the source itself.
+
+    Raises
+    ------
+    SettingsError
+        If there is no room where they shall be.
+    """
+    if not isinstance(source, ShardSource):
+        return source
+    from .on_device import chosen_cache, hold  # noqa: PLC0415
+
+    is_fresh = config.light == "fresh"
+    place = chosen_cache(source.pairs, config.cache, device, is_fresh=is_fresh)
+    if place is None:
+        return source
+    held = hold(source.pairs, place, is_fresh=is_fresh)
+    note(f"{len(source)} pairs are held in the memory of {place}: {held.num_bytes / 1e9:.2f} GB")
+    return replace(source, held=held)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -181,7 +209,7 @@ def open_sources(path: Path, config: TrainConfig, device: torch.device) -> Sourc
 
     training, validation = split_pairs(read_pairs(path), config.validation_fraction)
     examples = centre_crops(validation, patch=config.validation_patch, count=config.validation_pairs)
-    return Sources(ShardSource(training), validation.sources, examples, "pairs")
+    return Sources(ShardSource(training, device), validation.sources, telling(examples), "pairs")
 
 
 def _photographs(photos: PhotoSet, config: TrainConfig, device: torch.device) -> Sources:
@@ -196,7 +224,7 @@ def _photographs(photos: PhotoSet, config: TrainConfig, device: torch.device) ->
     return Sources(training, held_out.names if held_out else (), examples, "photographs")
 
 
-def _examples(source: PhotoSource, config: TrainConfig) -> list[Example]:
+def _examples(source: PhotoSource, config: TrainConfig) -> Sequence[Example]:
     """Return fixed crops of photographs that do not train; moving ones, since a still one says nothing."""
     patch = min(config.validation_patch, source.smallest_side // 2)
     moving = PhotoSource(source.photos, source.online.moving())
@@ -205,4 +233,4 @@ def _examples(source: PhotoSource, config: TrainConfig) -> list[Example]:
     for batch in moving.open(request):
         blurry, sharp = (np.ascontiguousarray(image[0].permute(1, 2, 0).numpy()) for image in batch[:2])
         found.append((blurry, sharp))
-    return found
+    return telling(found)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from blursynth.errors import CheckpointError, SettingsError
 from blursynth.files import printable
@@ -16,7 +16,8 @@ from .checkpoint import Checkpoint, load_checkpoint, restore_network
 from .ema import Average
 from .networks import Network, build_network, network_config
 from .optimizers import build_optimizer, load_optimizer, optimizer_tensors
-from .settings import FREE_ON_RESUME, TrainConfig
+from .own import OwnConfig, as_network
+from .settings import FREE_ON_RESUME, TrainConfig, stages_of
 
 __all__ = ["RunState", "begin_run", "resume_run"]
 
@@ -27,8 +28,8 @@ _PROGRESS = ("data_sha256", "step", "samples", "seconds", "best_psnr", "best", "
 class RunState:
     """What changes while training.
 
-    ``parts`` says in how many parts a batch is worked out; the rest of the numbers goes into checkpoints, and so does
-    ``best``: the step and the scores of the best checkpoint.
+    ``own`` says what a network of the caller's own is called, ``parts`` in how many parts a batch is worked out; the
+    rest of the numbers goes into checkpoints, and so does ``best``: the step and the scores of the best checkpoint.
     """
 
     network: Network
@@ -36,6 +37,7 @@ class RunState:
     average: Average | None
     critic: Critic | None
     data_sha256: str
+    own: OwnConfig | None = None
     parts: int = 1
     step: int = 0
     samples: int = 0
@@ -91,11 +93,18 @@ class RunState:
 
     def _described(self, config: TrainConfig, scores: Mapping[str, Any]) -> dict[str, Any]:
         progress = {name: getattr(self, name) for name in _PROGRESS}
-        return {"network": self.network.config, "training": asdict(config), "progress": progress, "scores": scores}
+        training = asdict(config) | ({"network": self.own.name} if self.own else {})
+        network = self.own or self.network.config
+        return {"network": network, "training": training, "progress": progress, "scores": scores}
 
 
-def begin_run(config: TrainConfig, device: torch.device, data_sha256: str) -> RunState:
-    """Return the state of a run before its first step; the seed decides the weights."""
+def begin_run(config: TrainConfig, device: torch.device, data_sha256: str, own: nn.Module | None = None) -> RunState:
+    """Return the state of a run before its first step; the seed decides the weights, or a network of one's own."""
+    if own is not None:
+        network, name = as_network(own, max(stage.patch for stage in stages_of(config)))
+        state = _state(network, config, device, data_sha256)
+        state.own = name
+        return state
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         network = build_network(network_config(config.network))

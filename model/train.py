@@ -1,35 +1,36 @@
 """Training: the loop, to be read from top to bottom.
 
 A run is a folder: ``last.safetensors`` (everything that is needed to go on), ``best.safetensors`` (the weights with the
-best validation score), ``card.md`` (what they are) and ``log.jsonl``.
+best validation score), ``card.md`` (what they are), ``log.jsonl`` and ``samples/``, pictures of how it went.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import nn
 
 from blursynth.errors import CheckpointError, SettingsError
 from blursynth.files import locked, make_directory, newest_first, printable, sweep, write_bytes
 from blursynth.progress import SILENT, Progress
 
-from .augment import augment, degrade, to_unit
 from .card import card_text
 from .checkpoint import Checkpoint, save_checkpoint
 from .clock import Clock, Signals, listening
-from .device import autocast, choose_device, memory_errors
+from .compiled import is_compiled
+from .device import choose_device, computes_bfloat16, memory_errors
 from .distributed import World, joined
 from .feed import Feed
-from .guards import Guard, is_out_of_memory
+from .gradients import Method, compiled_method, gradients
+from .guards import Guard
 from .journal import Journal
-from .losses import fft_loss, multiscale_content_loss, psnr_loss
 from .online.batch import Batch
-from .settings import TrainConfig, fraction_done, learning_rate
-from .sources import Source, Sources, open_sources
+from .settings import TrainConfig, fraction_done, learning_rate, stages_of
+from .sources import Source, Sources, hold_in_memory, open_sources
+from .stages import stage_at
 from .state import RunState, begin_run, resume_run
 from .validation import SCORE_DEFINITION, Example, mean_score, score, validate
 
@@ -67,6 +68,7 @@ class _Place:
     run: Path
     config: TrainConfig
     device: torch.device
+    method: Method
     world: World
     training: Source
     examples: Sequence[Example]
@@ -75,7 +77,13 @@ class _Place:
 
 
 def train(
-    directory: Path, run: Path, config: TrainConfig | None = None, *, resume: bool = False, progress: Progress = SILENT
+    directory: Path,
+    run: Path,
+    config: TrainConfig | None = None,
+    *,
+    resume: bool = False,
+    progress: Progress = SILENT,
+    network: nn.Module | None = None,
 ) -> TrainResult:
     """Train a network on the pairs of a folder.
 
@@ -90,6 +98,13 @@ def train(
     resume
         Go on from ``last.safetensors`` in ``run``, if it is there; on the CPU with the weights that an unbroken run
         would have, to the bit, if only ``steps`` bounds it.
+    network
+        A network of your own in place of ``config.network``, trained where it stands: a module with float32 weights
+        that takes blurry crops, (N, 3, H, W) float32 in [0, 1], and returns a list of restored ones, finest first, not
+        clipped; with ``size_multiple``, an int that H and W have to be multiples of, and ``pyramid(sharp)``, which
+        returns what that list is compared with, as many tensors of the same sizes (``[sharp]`` for one scale). Its
+        weights lie in the checkpoints as ``weights.NAME``, for ``safetensors.torch.load_file``; only your program can
+        build it, so neither `Deblurrer` nor ``resume`` takes them.
 
     Returns
     -------
@@ -109,11 +124,19 @@ def train(
     config = config or TrainConfig()
     with joined() as world:
         run = Path(world.text_of_first(str(run)))
-        return _train(directory, run, config, world, resume=resume, progress=progress if world.is_first else SILENT)
+        progress = progress if world.is_first else SILENT
+        return _train(directory, run, config, world, resume=resume, progress=progress, network=network)
 
 
 def _train(
-    directory: Path, run: Path, config: TrainConfig, world: World, *, resume: bool, progress: Progress
+    directory: Path,
+    run: Path,
+    config: TrainConfig,
+    world: World,
+    *,
+    resume: bool,
+    progress: Progress,
+    network: nn.Module | None,
 ) -> TrainResult:
     device = choose_device(config.device)
     sources = open_sources(directory, config, device)
@@ -125,12 +148,14 @@ def _train(
     ):
         if world.is_first:
             sweep(run)
-        state = _begin(run, config, device, data_sha256=training.sha256, resume=resume)
+        state = _begin(run, config, device, data_sha256=training.sha256, resume=resume, own=network)
         if resume and not state.step:
             progress.note(f"{printable(run)}: nothing to resume there, a new run begins")
         blurry_psnr = mean_score([score(blurry, sharp) for blurry, sharp in examples])
-        _announce(progress, config, device, world, sources)
-        place = _Place(run, config, device, world, training, examples, blurry_psnr, progress)
+        _announce(progress, state.own.name if state.own else config.network, config, device, world, sources)
+        training = hold_in_memory(training, config, device, progress.note)
+        method = _method(state, config, device, world, progress)
+        place = _Place(run, config, device, method, world, training, examples, blurry_psnr, progress)
         with listening() as signals:
             _loop(state, place, signals)
         return TrainResult(run, state.step, state.best_psnr, blurry_psnr, signals.stopped_by)
@@ -138,6 +163,7 @@ def _train(
 
 def _announce(
     progress: Progress,
+    name: str,
     config: TrainConfig,
     device: torch.device,
     world: World,
@@ -147,17 +173,42 @@ def _announce(
     where = " of the same clip: an optimistic score" if shared else f" of {len(sources.validation)} other source(s)"
     together = f" × {world.size}" if world.size > 1 else ""
     progress.note(
-        f"{config.network} on {device}{together}: {len(sources.training)} {sources.unit} train, "
+        f"{name} on {device}{together}: {len(sources.training)} {sources.unit} train, "
         f"{len(sources.examples)} crop(s) validate"
         + (where if sources.examples else "; no validation, the last weights will count as the best")
     )
+    if config.precision == "bfloat16" and not computes_bfloat16(device):
+        progress.note(f"{device} has no units for bfloat16: --precision float32 is faster here")
 
 
-def _begin(run: Path, config: TrainConfig, device: torch.device, *, data_sha256: str, resume: bool) -> RunState:
+def _method(state: RunState, config: TrainConfig, device: torch.device, world: World, progress: Progress) -> Method:
+    """Compile before the clock runs, for the sizes that are still to come."""
+    method = Method(config, device, state.network, progress.note)
+    if not is_compiled(config.compile, device):
+        return method
+    now = stage_at(stages_of(config), fraction_done(config, state.step, state.seconds))
+    to_come = [stage for stage in stages_of(config) if stage.begin >= now.begin]
+    return compiled_method(state, method, [(stage.batch // world.size, stage.patch) for stage in to_come])
+
+
+def _begin(
+    run: Path,
+    config: TrainConfig,
+    device: torch.device,
+    *,
+    data_sha256: str,
+    resume: bool,
+    own: nn.Module | None,
+) -> RunState:
     path = run / _LAST
     if path.exists() and not resume:
         raise SettingsError(f"{printable(run)}: holds a run already; add --resume to go on, or choose another -o")
-    state = resume_run(path, config, device, data_sha256) if path.exists() else begin_run(config, device, data_sha256)
+    if path.exists() and own is not None:
+        raise SettingsError(f"{printable(run)}: a run with a network of your own cannot go on; choose another folder")
+    if path.exists():
+        state = resume_run(path, config, device, data_sha256)
+    else:
+        state = begin_run(config, device, data_sha256, own)
     state.parts = config.accumulate
     return state
 
@@ -224,7 +275,7 @@ def _update(state: RunState, place: _Place, batch: Batch, rate: float) -> tuple[
     for _, optimizer in state.players:
         for group in optimizer.param_groups:
             group["lr"] = rate
-    losses = _gradients(state, place, batch)
+    losses = gradients(state, place.method, batch)
     values = torch.stack(list(losses.values()))
     parameters = [list(network.parameters()) for network, _ in state.players]
     place.world.average([*(each.grad for player in parameters for each in player if each.grad is not None), values])
@@ -237,94 +288,6 @@ def _update(state: RunState, place: _Place, batch: Batch, rate: float) -> tuple[
         if state.average:
             state.average.update(state.network)
     return dict(zip(losses, found, strict=True)), norm if math.isfinite(total) else total
-
-
-def _gradients(state: RunState, place: _Place, batch: Batch) -> dict[str, Tensor]:
-    """Work out the gradients of a batch, in smaller parts if memory runs out; the step stays the same."""
-    batch = augment(_on_device(batch, place.device), seed=place.config.seed)
-    size = len(batch.blurry)
-    state.parts = min(state.parts, size)
-    while True:
-        for _, optimizer in state.players:
-            optimizer.zero_grad(set_to_none=True)
-        try:
-            return _sum_of_parts(state, place, batch)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error) or state.parts == size:
-                raise
-        # Only out here is the traceback gone, and with it the tensors that it kept.
-        state.parts = min(2 * state.parts, size)
-        if place.device.type == "cuda":
-            torch.cuda.empty_cache()
-        place.progress.note(
-            f"out of memory: each batch is worked out in {state.parts} parts from here on; the steps stay the same "
-            f"(--accumulate {state.parts} does so from the start)"
-        )
-
-
-def _sum_of_parts(state: RunState, place: _Place, batch: Batch) -> dict[str, Tensor]:
-    total: dict[str, Tensor] = {}
-    for part in _parts(batch, state.parts):
-        share = len(part.blurry) / len(batch.blurry)
-        for name, loss in _part(state, place, part, share).items():
-            total[name] = total.get(name, 0) + loss
-    return total
-
-
-def _part(state: RunState, place: _Place, batch: Batch, share: float) -> dict[str, Tensor]:
-    """Add the gradients of one part to those there are; return its share of the losses."""
-    config, critic = place.config, state.critic
-    state.network.train()
-    blurry, sharp = to_unit(batch.blurry), to_unit(batch.sharp)
-    if config.augmentation == "paper":
-        blurry, sharp = degrade(blurry, sharp, first_sample=batch.first_sample, seed=config.seed)
-    with autocast(place.device):
-        restored = state.network(blurry)
-    losses = _losses(config, restored, state.network.pyramid(sharp))
-    if critic:
-        with autocast(place.device):
-            losses["adversarial"] = critic.deceived(restored[0])
-    losses = {name: share * loss for name, loss in losses.items()}
-    torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
-    if critic:
-        with autocast(place.device):
-            losses["discriminator"] = share * critic.mistaken(sharp, restored[0])
-        losses["discriminator"].backward()  # type: ignore[no-untyped-call]
-    return {name: loss.detach() for name, loss in losses.items()}
-
-
-def _losses(config: TrainConfig, restored: Sequence[Tensor], sharp: Sequence[Tensor]) -> dict[str, Tensor]:
-    """Return the parts of what is minimised, each with its weight."""
-    losses = {}
-    match config.loss:
-        case "psnr":
-            losses["psnr"] = psnr_loss(restored[0], sharp[0])
-            if restored[1:] and config.coarse_weight:
-                coarse = multiscale_content_loss(restored[1:], sharp[1:], norm="l1")
-                losses["coarse"] = config.coarse_weight * coarse
-        case "content-l2":
-            losses["content"] = multiscale_content_loss(restored, sharp, coarse_weight=config.coarse_weight)
-        case "content-l1":
-            losses["content"] = multiscale_content_loss(restored, sharp, norm="l1", coarse_weight=config.coarse_weight)
-        case "charbonnier":
-            losses["content"] = multiscale_content_loss(
-                restored, sharp, norm="charbonnier", coarse_weight=config.coarse_weight
-            )
-    if config.fft_weight:
-        losses["fft"] = config.fft_weight * fft_loss(restored[0], sharp[0])
-    return losses
-
-
-def _on_device(batch: Batch, device: torch.device) -> Batch:
-    blurry, sharp = (images.to(device, non_blocking=True) for images in (batch.blurry, batch.sharp))
-    return Batch(blurry, sharp, batch.first_sample)
-
-
-def _parts(batch: Batch, count: int) -> Iterator[Batch]:
-    first = batch.first_sample
-    for blurry, sharp in zip(batch.blurry.tensor_split(count), batch.sharp.tensor_split(count), strict=True):
-        yield Batch(blurry, sharp, first)
-        first += len(blurry)
 
 
 def _settle(state: RunState, guard: Guard, place: _Place, *, is_made: bool) -> None:
@@ -343,7 +306,14 @@ def _settle(state: RunState, guard: Guard, place: _Place, *, is_made: bool) -> N
 
 
 def _validate_and_save(state: RunState, place: _Place, journal: Journal) -> None:
-    psnr = validate(state.best_network, place.device, place.examples, place.world, journal.show)
+    psnr = validate(
+        state.best_network,
+        place.device,
+        place.examples,
+        place.world,
+        journal.show,
+        precision=place.config.precision,
+    )
     is_best = psnr is None or state.best_psnr is None or psnr > state.best_psnr
     if psnr is not None and is_best:
         state.best_psnr = psnr
@@ -364,7 +334,10 @@ def _validate_and_save(state: RunState, place: _Place, journal: Journal) -> None
     _write_card(place, last)
     journal.write_scores(state.step, state.seconds, scores, place.examples)
     if psnr is not None:
-        place.progress.note(f"step {state.step}: validation {psnr:.2f} dB{', the best so far' if is_best else ''}")
+        place.progress.note(
+            f"step {state.step}: validation {psnr:.2f} dB, blurry {place.blurry_psnr:.2f} dB"
+            + (", the best so far" if is_best else "")
+        )
 
 
 def _write_card(place: _Place, last: Checkpoint) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from blursynth.model.journal import Journal
 
@@ -102,6 +103,48 @@ def test_tensorboard_gets_the_same_numbers_and_pictures(tmp_path: Path, monkeypa
     assert board.pictures["examples/1"][0, ::6, 0].tolist() == [1, 101, 201]  # blurry, restored, sharp
     assert board.is_closed
     assert lines(tmp_path)[1]["scores"] == SCORES
+
+
+def test_the_first_examples_are_drawn_one_below_the_other(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, step=0, is_writer=True)
+    sizes = [(300, 200), (20, 30), (192, 192), (4, 6), (8, 8)]
+    examples = [
+        (np.full((*size, 3), k, np.uint8), np.full((*size, 3), 200 + k, np.uint8)) for k, size in enumerate(sizes)
+    ]
+    examples[0][0][:54] = 255  # beyond the middle 192 px
+    for number, size in enumerate(sizes):
+        journal.show(number, np.full((*size, 3), 100 + number, np.uint8))
+    journal.write_scores(12, 12.0, SCORES, examples)
+    journal.close()
+    with Image.open(tmp_path / "samples" / "step-000012.png") as image:
+        sheet = np.array(image)
+    assert sheet.shape == (192 + 20 + 192 + 4, 3 * 192, 3)
+    assert sheet[0, ::192, 0].tolist() == [0, 100, 200]
+    assert sheet[192, :90:30, 0].tolist() == [1, 101, 201]
+    assert sheet[-1, :18:6, 0].tolist() == [3, 103, 203]
+    assert not sheet[-1, 18:].any()
+
+
+def test_pictures_of_a_long_run_stay_few_and_show_all_of_it(tmp_path: Path) -> None:
+    codes = np.zeros((4, 6, 3), np.uint8)
+    journal = Journal(tmp_path, step=0, is_writer=True)
+    for step in range(0, 2_000_000, 20_000):
+        journal.show(0, codes)
+        journal.write_scores(step, 12.0, SCORES, [(codes, codes)])
+    steps = sorted(int(path.stem[5:]) for path in (tmp_path / "samples").iterdir())
+    assert len(steps) == 32
+    assert (steps[0], steps[-1]) == (0, 1_980_000)
+    assert max(np.diff(steps)) <= 2_000_000 / 15
+
+
+def test_a_resumed_run_forgets_pictures_of_later_steps(tmp_path: Path) -> None:
+    (tmp_path / "samples").mkdir()
+    for name in ("step-000003.png", "step-000009.png", "step-1000000.png", "step-mine.png"):
+        (tmp_path / "samples" / name).touch()
+    Journal(tmp_path, step=8, is_writer=False).close()
+    assert len(list((tmp_path / "samples").iterdir())) == 4
+    Journal(tmp_path, step=8, is_writer=True).close()
+    assert {path.name for path in (tmp_path / "samples").iterdir()} == {"step-000003.png", "step-mine.png"}
 
 
 def test_where_tensorboard_is_installed_its_files_are_written(tmp_path: Path) -> None:

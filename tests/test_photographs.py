@@ -1,10 +1,16 @@
+import io
+import os
+import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -14,7 +20,14 @@ from torch import Tensor
 from blursynth.errors import OutputError, PhotoError, SettingsError
 from blursynth.model import photographs as module
 from blursynth.model.lite import Lite, LiteConfig
-from blursynth.model.photographs import DeblurResult, deblur_files, output_paths
+from blursynth.model.photographs import (
+    STREAM,
+    DeblurResult,
+    FileSettings,
+    deblur_files,
+    find_photographs,
+    output_paths,
+)
 from blursynth.model.restore import Deblurrer
 
 SMALL = LiteConfig(channels=(2, 2), encoder_blocks=(0, 0), decoder_blocks=(0,))
@@ -32,7 +45,7 @@ class Inverting(Lite):
 def deblurrer(kind: type[Lite] = Lite) -> Deblurrer:
     """Untrained, `Lite` changes nothing."""
     with torch.random.fork_rng(devices=[]):
-        return Deblurrer(kind(SMALL), device=CPU, tile=64)
+        return Deblurrer(kind(SMALL), device=CPU, tile=64, is_guarded=False)
 
 
 class Notes:
@@ -188,7 +201,7 @@ def test_metadata_is_left_out_if_asked_for(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x010F] = "Camera"
     Image.fromarray(picture()).save(source, exif=exif)
-    deblur_files([source], [output], deblurrer(), strip_metadata=True)
+    deblur_files([source], [output], deblurrer(), FileSettings(strip_metadata=True))
     with Image.open(output) as image:
         assert not image.getexif()
 
@@ -246,7 +259,7 @@ def test_what_exists_is_replaced_if_asked_for(tmp_path: Path, count: int) -> Non
     outputs = output_paths(sources, None)
     for output in outputs:
         output.write_bytes(b"from an earlier run")
-    results = deblur_files(sources, outputs, deblurrer(Inverting), overwrite=True)
+    results = deblur_files(sources, outputs, deblurrer(Inverting), FileSettings(overwrite=True))
     assert [result.error for result in results] == [None] * count
     for source, output in zip(sources, outputs, strict=True):
         assert np.array_equal(pixels(output), 255 - pixels(source))
@@ -283,6 +296,114 @@ def test_tiles_that_could_not_be_computed_are_told(tmp_path: Path) -> None:
     notes = Notes()
     (result,) = deblur_files([source], [output], deblurrer(Inverting), progress=notes)
     assert result == DeblurResult(source, output, kept_tiles=1)
-    assert notes.notes == [f"{source}: 1 tile(s) could not be computed and stay as they were"]
+    assert notes.notes == [f"{source}: 1 of 5 tile(s) stay as they were: the network failed on them"]
     assert np.array_equal(pixels(output)[:, :40], spoiled[:, :40])
     assert np.array_equal(pixels(output)[:, 64:], 255 - spoiled[:, 64:])
+
+
+def test_file_times_are_kept_if_asked_for(tmp_path: Path) -> None:
+    source = png(tmp_path / "a.png")
+    os.utime(source, ns=(1_000_000_000_123_456_000, 1_100_000_000_654_321_000))
+    for keep_times in (False, True):
+        output = tmp_path / f"{keep_times}.png"
+        deblur_files([source], [output], deblurrer(), FileSettings(keep_times=keep_times))
+        assert (output.stat().st_mtime_ns == 1_100_000_000_654_321_000) == keep_times
+
+
+def test_a_page_to_compare_stands_beside_the_result(tmp_path: Path) -> None:
+    source, output = png(tmp_path / "<b>&.png"), tmp_path / "sharp.png"
+    (result,) = deblur_files([source], [output], deblurrer(Inverting), FileSettings(compare=True))
+    assert result.page == tmp_path / "sharp.png.html"
+    page = result.page.read_text()
+    assert "&lt;b&gt;&amp;.png" in page
+    assert "<b>&.png" not in page
+    assert not re.search(r"(src|href)=[\"']?(https?:|//)", page)
+    assert np.array_equal(pixels(output), 255 - pixels(source))
+    output.unlink()
+    with pytest.raises(SettingsError, match=r"sharp\.png\.html: exists already"):
+        deblur_files([source], [output], deblurrer(), FileSettings(compare=True))
+    assert not output.exists()
+
+
+def test_sixteen_bits_can_be_compared(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((70, 50, 3), 4000, np.uint16))
+    (result,) = deblur_files([tmp_path / "a.png"], [tmp_path / "b.png"], deblurrer(), FileSettings(compare=True))
+    assert result.page is not None
+    assert result.page.exists()
+
+
+class Streams:
+    """Standard input and output as bytes."""
+
+    def __init__(self, data: bytes) -> None:
+        self.stdin, self.stdout = io.BytesIO(data), io.BytesIO()
+
+    def put(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("stdin", "stdout"):
+            monkeypatch.setattr(sys, name, SimpleNamespace(buffer=getattr(self, name)))
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp"])
+def test_a_photograph_goes_from_standard_input_to_standard_output(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / f"a{suffix}"
+    Image.fromarray(picture()).save(path)
+    streams = Streams(path.read_bytes())
+    streams.put(monkeypatch)
+    sources = find_photographs(["-"])
+    outputs = output_paths(sources, None)
+    assert (sources, outputs) == ([STREAM], [STREAM])
+    deblur_files(sources, outputs, deblurrer(Inverting))
+    with Image.open(streams.stdout) as shown, Image.open(path) as stored:
+        assert shown.format == stored.format  # of the content, there is no name
+        assert np.abs(np.asarray(shown.convert("RGB")).astype(int) - (255 - pixels(path))).mean() < 3
+
+
+def test_from_standard_input_into_a_file_and_the_other_way_round(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = png(tmp_path / "a.png")
+    streams = Streams(source.read_bytes())
+    streams.put(monkeypatch)
+    deblur_files([STREAM], output_paths([STREAM], tmp_path / "b.tif"), deblurrer(Inverting))
+    assert np.array_equal(pixels(tmp_path / "b.tif"), 255 - pixels(source))
+    deblur_files([source], output_paths([source], STREAM), deblurrer(Inverting))
+    with Image.open(streams.stdout) as image:
+        assert np.array_equal(np.asarray(image), 255 - pixels(source))
+
+
+@pytest.mark.parametrize("data", [b"", b"no photograph"])
+def test_what_comes_from_standard_input_may_be_none(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    streams = Streams(data)
+    streams.put(monkeypatch)
+    with pytest.raises(PhotoError, match="standard input: "):
+        deblur_files([STREAM], [STREAM], deblurrer())
+    assert not streams.stdout.getvalue()
+
+
+def test_standard_input_and_output_take_one_photograph() -> None:
+    for sources, output in (([STREAM, Path("a.jpg")], None), (paths("a.jpg", "b.jpg"), STREAM)):
+        with pytest.raises(SettingsError, match="take one photograph"):
+            output_paths(sources, output)
+
+
+def test_clips_are_named_and_not_found_in_folders(tmp_path: Path) -> None:
+    png(tmp_path / "a.png")
+    (tmp_path / "b.mp4").touch()
+    assert find_photographs([str(tmp_path)]) == [tmp_path / "a.png"]
+    assert find_photographs([str(tmp_path / "b.mp4")]) == [tmp_path / "b.mp4"]
+    assert output_paths(paths("x/b.MP4", "x/c.avi"), None) == paths("x/b_deblurred.MP4", "x/c_deblurred.mkv")
+
+
+def test_what_would_not_fit_into_memory_is_refused_by_its_header(tmp_path: Path) -> None:
+    source = png(tmp_path / "a.png")
+    held = psutil.Process().memory_info().rss
+    with pytest.raises(PhotoError, match=r"a\.png: 70x40 takes .* GB to decode, .*--memory"):
+        deblur_files([source], [tmp_path / "b.png"], deblurrer(), FileSettings(memory_bytes=held // 2))
+
+
+@pytest.mark.parametrize("setting", [{"max_pixels": 0}, {"quality": -1}, {"quality": 52}])
+def test_settings_that_make_no_sense_are_refused(setting: dict[str, int]) -> None:
+    with pytest.raises(SettingsError, match=next(iter(setting)).replace("_", "-")):
+        FileSettings(**setting)  # type: ignore[arg-type]

@@ -1,7 +1,10 @@
 """Photographs: their pixels, what is refused, and what becomes of the disk."""
 
+import io
 import os
 import struct
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -9,14 +12,16 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image
 
 from blursynth import files, photos
-from blursynth.errors import OutputError, PhotoError, SettingsError
+from blursynth.errors import MachineError, OutputError, PhotoError, SettingsError
 from blursynth.photos import reading, writing
 from blursynth.photos.photo import PhotoFormat
-from photo_samples import Array, chunk, exif_block, noise, patches, png, save, save_deep, tiff
+from blursynth.photos.pillow import open_photo
+from photo_samples import PROFILE, STORED, XMP, Array, chunk, exif_block, noise, patches, png, save, save_deep, tiff
 
 
 @pytest.mark.parametrize("is_lossless", [False, True])
@@ -92,7 +97,7 @@ def test_unnamed_fourth_channel_of_a_16_bit_tiff_is_no_alpha(tmp_path: Path) -> 
     np.testing.assert_array_equal(photo.pixels, array[..., :3])
 
 
-@pytest.mark.parametrize("suffix", [".jpg", ".webp", ".avif", ".bmp"])
+@pytest.mark.parametrize("suffix", [".jpg", ".webp", ".avif", ".bmp", ".heic"])
 def test_16_bits_become_the_nearest_8(tmp_path: Path, suffix: str) -> None:
     codes = np.array([0, 128, 129, 32768, 65406, 65407, 65535], np.uint16)
     array: Array = np.kron(np.dstack([codes] * 3), np.ones((16, 16, 1), np.uint16))
@@ -216,7 +221,7 @@ def test_strange_names(tmp_path: Path, name: str) -> None:
         (b"", "empty"),
         (b"Dear photograph,\n", "not a JPEG"),
         (b"GIF89a\1\0\1\0\0\0\0;", "not a JPEG"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC is not supported; convert"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "cannot be decoded"),
         (b"\xff\xd8\xff\xe0 nothing more", "cannot be decoded"),
         (b"\x89PNG\r\n\x1a\n", "cannot be decoded"),
         (b"II*\0\x08\0\0\0\0\0", "cannot be decoded"),
@@ -362,7 +367,7 @@ def test_nothing_is_overwritten_unasked(tmp_path: Path, monkeypatch: pytest.Monk
     ("name", "pixels", "reason"),
     [
         ("b.gif", noise(4, 5, 3), r"cannot write \.gif"),
-        ("b.heic", noise(4, 5, 3), r"cannot write \.heic"),
+        ("b.jxl", noise(4, 5, 3), r"cannot write \.jxl"),
         ("b.png", noise(4, 6, 3), r"must be \(4, 5, 3\) uint8"),
         ("b.png", noise(4, 5, 3, dtype=np.uint16), r"must be \(4, 5, 3\) uint8"),
     ],
@@ -419,3 +424,122 @@ def test_full_disk_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_photo_checks_its_arrays(pixels: Array, alpha: Array | None) -> None:
     with pytest.raises(ValueError, match="must be"):
         photos.Photo(pixels=pixels, alpha=alpha, format="PNG")
+
+
+def save_heif(path: Path, array: Array, **options: Any) -> Path:
+    mode = {1: "L", 3: "RGB", 4: "RGBA"}[array[0, 0].size]
+    pillow_heif.encode(mode, array.shape[1::-1], array.tobytes(), path, quality=-1, chroma=444, **options)
+    return path
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_a_heic_comes_back_in_kind(tmp_path: Path, channels: int) -> None:
+    array = np.kron(noise(3, 4, channels), np.ones((16, 16, 1), np.uint8)).squeeze()
+    photo = photos.read_photo(save_heif(tmp_path / "a.heic", array))
+    assert photo.format == "HEIF"
+    shown = array[..., None].repeat(3, axis=2) if array.ndim == 2 else array[..., :3]
+    assert np.abs(photo.pixels.astype(int) - shown).max() <= 4
+    photos.write_photo(tmp_path / "b.heic", photo, photo.pixels)
+    again = photos.read_photo(tmp_path / "b.heic")
+    assert again.is_grey == photo.is_grey == (channels == 1)
+    assert np.abs(again.pixels.astype(int) - photo.pixels).mean() < 3
+    if channels == 4:
+        assert again.alpha is not None
+        assert np.abs(again.alpha.astype(int) - array[..., 3]).max() <= 4
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_heic_is_turned_upright_once_and_keeps_its_metadata(tmp_path: Path, orientation: int) -> None:
+    stored = np.ascontiguousarray(STORED[orientation](patches()))
+    exif = exif_block(orientation=orientation)
+    source = save_heif(tmp_path / "a.heic", stored, exif=exif, xmp=XMP, icc_profile=PROFILE)
+    photo = photos.read_photo(source)
+    assert np.abs(photo.pixels.astype(int) - patches()).mean() < 12
+    photos.write_photo(tmp_path / "b.heic", photo, photo.pixels)
+    again = photos.read_photo(tmp_path / "b.heic")
+    assert np.abs(again.pixels.astype(int) - patches()).mean() < 16
+    assert (again.icc_profile, again.xmp) == (PROFILE, XMP)
+    with open_photo(io.BytesIO((tmp_path / "b.heic").read_bytes()), "HEIF") as image:
+        assert image.getexif().get(0x0112, 1) == 1
+        assert image.getexif()[0x0110] == "Shaky 1"
+
+
+def test_the_colours_of_a_heic_without_a_profile_are_kept(tmp_path: Path) -> None:
+    display_p3 = {"color_primaries": 12, "transfer_characteristics": 13, "matrix_coefficients": 6, "full_range_flag": 1}
+    photo = photos.read_photo(save_heif(tmp_path / "a.heic", patches(), nclx_profile=display_p3))
+    photos.write_photo(tmp_path / "b.heic", photo, photo.pixels)
+    again = photos.read_photo(tmp_path / "b.heic")
+    assert again.nclx is not None
+    assert (again.nclx["color_primaries"], again.nclx["transfer_characteristics"]) == (12, 13)
+
+
+def test_a_heic_cut_short_is_refused(tmp_path: Path) -> None:
+    data = save_heif(tmp_path / "a.heic", noise(64, 64, 3)).read_bytes()
+    (tmp_path / "b.heic").write_bytes(data[: len(data) // 2])
+    with pytest.raises(PhotoError, match="cannot be decoded"):
+        photos.read_photo(tmp_path / "b.heic")
+
+
+def test_without_pillow_heif_the_remedy_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = save_heif(tmp_path / "a.heic", patches())
+    photo = photos.read_photo(source)
+    for name in ("pillow_heif", "pillow_heif.as_plugin"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(PhotoError, match=r"a\.heic: HEIC needs pillow-heif: pip install 'blursynth\[heic\]'"):
+        photos.read_photo(source)
+    with pytest.raises(MachineError, match=r"b\.heic: HEIC needs pillow-heif"):
+        photos.write_photo(tmp_path / "b.heic", photo, photo.pixels)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp", ".bmp", ".avif"])
+def test_bytes_are_decoded_and_encoded_like_files(tmp_path: Path, suffix: str) -> None:
+    source = save(tmp_path / f"a{suffix}", patches())
+    photo = photos.decode_photo(source.read_bytes(), "what came in")
+    np.testing.assert_array_equal(photo.pixels, photos.read_photo(source).pixels)
+    photos.write_photo(tmp_path / f"b{suffix}", photo, photo.pixels)
+    assert photos.encode_photo(photo, photo.pixels, "what goes out") == (tmp_path / f"b{suffix}").read_bytes()
+    for data in (b"", b"no photograph"):
+        with pytest.raises(PhotoError, match=r"^what came in: "):
+            photos.decode_photo(data, "what came in")
+
+
+@pytest.mark.parametrize(("suffix", "dtype", "bytes_per_pixel"), [(".jpg", np.uint8, 7), (".png", np.uint16, 16)])
+def test_what_decoding_would_take_is_known_from_the_header(
+    tmp_path: Path, suffix: str, dtype: Any, bytes_per_pixel: int
+) -> None:
+    source = save_deep(tmp_path / f"a{suffix}", noise(20, 30, 3, dtype=dtype))
+    photos.read_photo(source, max_bytes=bytes_per_pixel * 600)
+    with pytest.raises(PhotoError, match=r"30x20 takes .* --memory"):
+        photos.read_photo(source, max_bytes=bytes_per_pixel * 600 - 1)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_samples_are_copied_in_bands(tmp_path: Path, channels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    array = noise(37, 11, channels).squeeze()
+    source = save(tmp_path / "a.png", array)
+    expected = photos.read_photo(source)
+    monkeypatch.setattr(reading, "_BAND_PX", 25)
+    photo = photos.read_photo(source)
+    np.testing.assert_array_equal(photo.pixels, expected.pixels)
+    np.testing.assert_array_equal(photo.pixels[..., 0], array if channels == 1 else array[..., 0])
+    if photo.alpha is not None:
+        np.testing.assert_array_equal(photo.alpha, array[..., -1])
+
+
+def test_reading_and_writing_take_seven_bytes_a_pixel(tmp_path: Path) -> None:
+    height, width = 3000, 4000
+    save(tmp_path / "a.jpg", np.full((height, width, 3), 128, np.uint8))
+    script = (
+        "import resource, sys\n"
+        "from blursynth import photos\n"
+        "peak = lambda: 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "photos.read_photo(sys.argv[2])\n"  # what is only loaded once is loaded now
+        "before = peak()\n"
+        "photo = photos.read_photo(sys.argv[1])\n"
+        "photos.write_photo(sys.argv[1] + '.jpg', photo, photo.pixels)\n"
+        "print(peak() - before)"
+    )
+    small = save(tmp_path / "small.jpg", np.full((30, 40, 3), 128, np.uint8))
+    command = [sys.executable, "-c", script, str(tmp_path / "a.jpg"), str(small)]
+    taken = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    assert 6 * height * width < taken < 8 * height * width

@@ -50,6 +50,8 @@ class Calibration:
     residual_codes: float
     """How far the photographs are from agreeing with the curve, RMS over pairs of blocks, in 8-bit codes."""
     num_images: int
+    idle: tuple[str, ...] = ()
+    """Photographs that share next to nothing with any other that is neither black nor clipped: they say nothing."""
 
     @property
     def table(self) -> Floats:
@@ -68,6 +70,7 @@ class Calibration:
             "method": self.method,
             "num_images": self.num_images,
             "residual_codes": round(self.residual_codes, 3),
+            "idle": list(self.idle),
         }
 
 
@@ -134,7 +137,12 @@ def calibrate(
         )
     curve, *curves = (curve_of_table(_light(log_light), "calibration") for log_light in logs)
     tables = np.stack([channel.linear_of_codes() for channel in curves])
-    return Calibration(curve, tables, method, residual, len(images))
+    return Calibration(curve, tables, method, residual, len(images), _idle(blocks, names))
+
+
+def _idle(blocks: Sequence[Blocks], names: Sequence[str]) -> tuple[str, ...]:
+    shared = np.array([[np.sum(a.is_usable & b.is_usable) for b in blocks if b is not a] for a in blocks])
+    return tuple(name for name, count in zip(names, shared.max(axis=1), strict=True) if count < _FEW_BLOCKS)
 
 
 def check_output(path: Path, suffix: str, *, overwrite: bool = False) -> None:
@@ -165,7 +173,7 @@ def write_curve(path: Path, calibration: Calibration, *, overwrite: bool = False
     check_output(path, ".json", overwrite=overwrite)
     content = {
         "schema": CURVE_SCHEMA,
-        **calibration.summary(),
+        **{name: value for name, value in calibration.summary().items() if name != "idle"},
         "table": calibration.table.tolist(),
         "channel_tables": dict(zip("rgb", calibration.channel_tables.tolist(), strict=True)),
     }

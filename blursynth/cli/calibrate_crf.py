@@ -65,6 +65,8 @@ def command(
         f"{found.curve.name}, from {found.num_images} photographs of {shortest:.4g} to {longest:.4g} s that agree to "
         f"{found.residual_codes:.2f} codes RMS"
     )
+    for name in found.idle:
+        screen.note(f"{name}: says nothing, since nearly all of it is black, clipped or uneven: leave it out")
     if found.is_doubtful:
         screen.note("that is more than noise: did the camera or the light move, or something but the exposure time?")
     click.echo(json.dumps(found.summary() | {"output": str(output)}) if as_json else str(output))

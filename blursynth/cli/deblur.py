@@ -1,31 +1,89 @@
 """``blursynth deblur``."""
 
 import json
+import re
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from blursynth.cli.options import JSON, OVERWRITE, device_option, talk_options
+from blursynth.cli.options import JSON, OVERWRITE, SectionedCommand, device_option, talk_options
 from blursynth.cli.screen import Screen
-from blursynth.errors import PartialError, RefusedError
+from blursynth.errors import PartialError, RefusedError, SettingsError
+
+if TYPE_CHECKING:
+    from blursynth.model.photographs import DeblurResult
 
 __all__ = ["command"]
 
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
-@click.command("deblur")
+
+class _BytesType(click.ParamType[int]):
+    """``2G`` as a number of bytes."""
+
+    name = "SIZE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read the text."""
+        match = re.fullmatch(r"(\d{1,12}(?:\.\d{1,6})?)([KMGT]?)(?:i?B)?", str(value), re.IGNORECASE)
+        if not match or not (size := int(float(match[1]) * _UNITS[match[2].upper()])):
+            self.fail(f"{value!r}: write a size, such as 2G or 500M", param, ctx)
+        return size
+
+
+class _TileType(click.ParamType[int | None]):
+    """``auto`` as None, else a number of px."""
+
+    name = "auto|N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        """Read the text."""
+        if value == "auto":
+            return None
+        if not re.fullmatch(r"\d{1,6}", str(value)):
+            self.fail(f"{value!r}: write auto or a number of px, such as 512", param, ctx)
+        return int(value)
+
+
+@click.command(
+    "deblur",
+    cls=SectionedCommand,
+    sections={
+        "Files": ["output", "suffix", "recursive", "overwrite", "compare"],
+        "Network": ["model", "strength", "self_ensemble", "device", "tile", "memory_bytes"],
+        "What is kept": ["strip_metadata", "keep_times", "quality", "max_pixels"],
+    },
+)
 @click.argument("photos", nargs=-1, required=True)
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="File, or folder.  [default: beside each photo]")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="File, folder or -.  [default: beside each photo]"
+)
 @click.option("--suffix", default="_deblurred", show_default=True, help="Added to the names of the results.")
 @click.option(
+    "--model",
     "--checkpoint",
-    type=click.Path(path_type=Path),
-    help="Network, or published weights (.pt).  [default: the best of the newest run]",
+    "model",
+    metavar="tiny|base|FILE",
+    help="Weights that come along, a checkpoint or published weights (.pt).  [default: those that come along]",
 )
-@click.option("--tile", default=512, show_default=True, help="Side of the tiles, px; smaller ones need less memory.")
+@click.option("--strength", default=1.0, show_default=True, metavar="0..1", help="How much of the change to take.")
+@click.option("--self-ensemble", is_flag=True, help="Mean of eight turned copies: a little better, 8 times the time.")
+@click.option("--tile", default="auto", show_default=True, type=_TileType(), help="Largest side of the tiles, px.")
+@click.option(
+    "--memory",
+    "memory_bytes",
+    type=_BytesType(),
+    help="What the program may take, such as 2G.  [default: what is free]",
+)
 @click.option("--max-pixels", default=500_000_000, show_default=True, help="Refuse larger photographs.")
 @click.option("--recursive", is_flag=True, help="Search folders in folders too.")
 @click.option("--strip-metadata", is_flag=True, help="Leave out EXIF, GPS and XMP.")
+@click.option("--keep-times", is_flag=True, help="Give results the file times of the originals.")
+@click.option("--compare", is_flag=True, help="Write a page beside each result to look at both under a slider.")
+@click.option("--quality", default=16, show_default=True, metavar="CRF", help="Of clips: 0 is lossless, 51 is worst.")
 @device_option
 @OVERWRITE
 @JSON
@@ -37,45 +95,59 @@ def command(
     photos: tuple[str, ...],
     output: Path | None,
     suffix: str,
-    checkpoint: Path | None,
-    tile: int,
-    max_pixels: int,
+    model: str | None,
+    strength: float,
+    self_ensemble: bool,
+    tile: int | None,
+    memory_bytes: int | None,
     recursive: bool,
-    strip_metadata: bool,
     device: str,
-    overwrite: bool,
     as_json: bool,
+    **files: Any,
 ) -> None:
     """Make blurred photographs sharp.
 
     Upright, in the same format and depth, with EXIF, ICC profile and resolution kept. Originals are never touched.
+    Clips are deblurred frame by frame, with their sound and times. - is standard input or output.
 
     \b
       blursynth deblur photo.jpg
-      blursynth deblur holiday/ -o sharp/ --checkpoint runs/mine/best.safetensors
+      blursynth deblur holiday/ -o sharp/ --compare
+      blursynth deblur clip.mp4 --strength 0.7
+      blursynth deblur - < photo.jpg > sharp.jpg
     """
-    from blursynth.model.photographs import deblur_files, find_photographs, output_paths  # noqa: PLC0415  # torch
+    from blursynth.model.photographs import (  # noqa: PLC0415  # torch
+        STREAM,
+        FileSettings,
+        deblur_files,
+        find_photographs,
+        output_paths,
+    )
     from blursynth.model.restore import Deblurrer  # noqa: PLC0415
 
+    settings = FileSettings(memory_bytes=memory_bytes, **files)
     sources = find_photographs(photos, suffix=suffix, is_recursive=recursive)
     outputs = output_paths(sources, output, suffix=suffix)
-    deblurrer = Deblurrer.load(checkpoint, device=device, tile=tile)
-    results = deblur_files(
-        sources,
-        outputs,
-        deblurrer,
-        overwrite=overwrite,
-        strip_metadata=strip_metadata,
-        max_pixels=max_pixels,
-        progress=screen,
+    is_streamed = STREAM in outputs
+    if is_streamed and as_json:
+        raise SettingsError("--json and the photograph cannot both go to standard output; choose -o FILE")
+    deblurrer = Deblurrer.load(
+        model, device=device, tile=tile, strength=strength, self_ensemble=self_ensemble, memory_bytes=memory_bytes
     )
+    results = deblur_files(sources, outputs, deblurrer, settings, progress=screen)
+    _tell(results, screen, is_streamed=is_streamed, as_json=as_json)
+
+
+def _tell(results: Sequence["DeblurResult"], screen: Screen, *, is_streamed: bool, as_json: bool) -> None:
     for result in results:
         if result.error:
             screen.error(result.error)
     if as_json:
         click.echo(json.dumps([asdict(result) for result in results], default=str))
-    else:
-        click.echo("\n".join(str(result.output) for result in results if not result.error))
+    elif not is_streamed:
+        for result in results:
+            if not result.error:
+                click.echo(result.output)
     failed = sum(result.error is not None for result in results)
     if failed == len(results):
         raise RefusedError(f"none of {failed} photographs could be read")

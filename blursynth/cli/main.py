@@ -3,7 +3,6 @@
 import importlib
 import keyword
 import os
-import select
 import signal
 import sys
 import tomllib
@@ -15,7 +14,8 @@ from typing import Any, NoReturn
 import click
 
 import blursynth
-from blursynth.cli.screen import Screen
+from blursynth.cli.screen import Screen, talk
+from blursynth.cli.streams import STREAM_ERRORS, abandon_stdout, is_reader_gone, prepare_streams
 from blursynth.errors import BlursynthError, SettingsError
 from blursynth.files import printable
 
@@ -81,12 +81,23 @@ def _read_config(context: click.Context, _parameter: click.Parameter, path: Path
         command = context.command.get_command(context, name) if isinstance(context.command, click.Group) else None
         if command is None or not isinstance(section, dict):
             raise SettingsError(f"{printable(path)}: [{name}] is not a command of blursynth")
-        known = {option.lstrip("-").replace("-", "_"): p.name for p in command.params for option in p.opts}
-        unknown = [key for key in section if key.replace("-", "_") not in known]
-        if unknown:
-            raise SettingsError(f"{printable(path)}: {name} has no option {unknown[0]!r}")
-        values[name] = {known[key.replace("-", "_")]: value for key, value in section.items()}
+        values[name] = _options_of(command, section, f"{printable(path)}: {name}")
     context.default_map = values
+
+
+def _options_of(command: click.Command, section: dict[str, Any], place: str) -> dict[str | None, Any]:
+    """Return the values of a table by the names of a command's parameters."""
+    known = {option.lstrip("-").replace("-", "_"): p for p in command.params for option in p.opts}
+    values: dict[str | None, Any] = {}
+    for key, value in section.items():
+        parameter = known.get(key.replace("-", "_"))
+        if parameter is None:
+            raise SettingsError(f"{place} has no option {key!r}")
+        several = value if isinstance(value, list) and (parameter.multiple or parameter.nargs != 1) else [value]
+        if not all(isinstance(one, str | int | float) for one in several):
+            raise SettingsError(f"{place}: {key} is neither a number nor text, nor a list of them where one fits")
+        values[parameter.name] = value
+    return values
 
 
 def _show_version(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
@@ -134,6 +145,8 @@ def cli(context: click.Context) -> None:
 
 
 def _catch_signals() -> None:
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # of a job in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
             signal.signal(number, _stop)
@@ -148,41 +161,53 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
     0 done, 1 failed, 2 usage, 3 some inputs failed, 4 input refused, 5 the machine says no, 128 + n by signal n.
     """
-    _catch_signals()
     screen = Screen()
     try:
+        prepare_streams()
+        _catch_signals()
         code = cli.main(arguments, prog_name="blursynth", standalone_mode=False, obj=screen)
         sys.stdout.flush()
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
+        talk("interrupted")
         code = 130
     except SystemExit as end:
         # Click ends with 1 on a broken pipe; if it is that nobody reads what we print, it is no failure.
-        if end.code != 1 or not _is_reader_gone():
+        if end.code != 1 or not is_reader_gone():
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        abandon_stdout()
         code = 0
-    except MemoryError:
-        code = _say(screen, "out of memory: choose smaller pictures, fewer workers or a larger machine", 5)
-    except BlursynthError as error:
-        code = _say(screen, str(error), error.exit_code)
-    except Exception as error:  # the last resort, so that no user ever sees a traceback unasked
-        code = _say(screen, f"internal error: {type(error).__name__}: {error} (a bug; -vv shows where)", 1)
+    except click.exceptions.NoArgsIsHelpError as asked:
+        asked.show()
+        code = asked.exit_code
+    except Exception as error:
+        code = _explain(screen, error)
     sys.exit(code or 0)
 
 
-def _is_reader_gone() -> bool:
-    poll = select.poll()
-    poll.register(1, select.POLLOUT)
-    return any(event & select.POLLERR for _, event in poll.poll(0))
-
-
-def _say(screen: Screen, message: str, code: int) -> int:
+def _explain(screen: Screen, error: Exception) -> int:
+    """Say in one line what went wrong; return the exit code."""
     if screen.verbosity >= 2:
-        traceback.print_exc()
-    first_line: Any = message.splitlines()[0] if message else "failed"
-    click.echo(f"error: {printable(first_line)}", err=True)
+        talk(traceback.format_exc(), is_one_line=False)
+    message, code = _message_and_code(error)
+    talk(f"error: {message.splitlines()[0] if message else 'failed'}")
     return code
+
+
+def _message_and_code(error: Exception) -> tuple[str, int]:
+    if isinstance(error, click.UsageError):
+        command = error.ctx.command_path if error.ctx else "blursynth"
+        what = " ".join(error.format_message().split()).rstrip(".")
+        return f"{what}; '{command} --help' shows what there is", error.exit_code
+    if isinstance(error, click.ClickException):
+        return error.format_message(), error.exit_code
+    if isinstance(error, BlursynthError):
+        return str(error), error.exit_code
+    if isinstance(error, MemoryError):
+        return "out of memory: choose smaller pictures, fewer workers or a larger machine", 5
+    if type(error) is OSError and error.filename is None and error.errno in STREAM_ERRORS:
+        abandon_stdout()
+        return f"the result cannot be printed: {error.strerror}; write to another place", 5
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{printable(os.fsdecode(error.filename))}: {error.strerror}; choose another place or name", 5
+    # The last resort, so that no user ever sees a traceback unasked.
+    return f"internal error: {type(error).__name__}: {error} (a bug; -vv shows where)", 1

@@ -102,6 +102,7 @@ __all__ = ["command"]
 @click.option("--seed", default=0, show_default=True, help="Of what is drawn.")
 @engine_options
 @click.option("--preview-video", type=click.Path(path_type=Path), help="Write the blurry frames as H.264 too.")
+@click.option("--report", "with_report", is_flag=True, help="Write report.html into the folder, a page to look at.")
 @OVERWRITE
 @JSON
 @talk_options
@@ -117,6 +118,7 @@ def command(
     scheduler: str | None,
     part: str | None,
     preview_video: Path | None,
+    with_report: bool,
     overwrite: bool,
     as_json: bool,
     **settings: Any,
@@ -154,6 +156,10 @@ def command(
     _tell(screen, summary)
     if preview_video and summary.pairs:
         write_preview(summary, preview_video, overwrite=overwrite, progress=screen)
+    if with_report:
+        from blursynth.report import write_report  # noqa: PLC0415
+
+        write_report(output, clips=paths, overwrite=True, progress=screen)
     screen.note(
         f"{summary.pairs} pairs of {len(summary.clips)} clip(s), {_length(config)}, response curve {config.crf}"
     )

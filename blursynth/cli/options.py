@@ -149,7 +149,7 @@ def outline(values: Mapping[str, Any], indent: str = "") -> str:
         if isinstance(value, Mapping) and value:
             lines += [f"{indent}{printable(str(name))}:", outline(value, f"{indent}  ")]
         elif isinstance(value, list) and value and isinstance(value[0], str) and len(value) > 1:
-            lines += [f"{indent}{name}:", *(f"{indent}  - {printable(item)}" for item in value)]
+            lines += [f"{indent}{name}:", *(f"{indent}  - {printable(str(item))}" for item in value)]
         else:
             shown = ", ".join(map(str, value)) or "none" if isinstance(value, list) else str(value)
             lines.append(f"{indent}{printable(str(name))}: {printable(shown)}")

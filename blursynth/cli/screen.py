@@ -3,15 +3,27 @@
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import click
 
 from blursynth.files import printable
 
-__all__ = ["Screen"]
+__all__ = ["Screen", "talk"]
 
 _PLAIN_LINE_SECONDS = 10.0
+_MAX_MESSAGE = 800  # characters; file names and values may be of any length
+_HEAD = 500
+
+
+def talk(message: str, *, is_one_line: bool = True) -> None:
+    """Print on stderr, escaped and of bounded length; that nobody can read it stops no work."""
+    if is_one_line:
+        message = printable(message)
+        if len(message) > _MAX_MESSAGE:  # what is wrong stands first, the remedy last
+            message = f"{message[:_HEAD]} … {message[_HEAD - _MAX_MESSAGE :]}"
+    with suppress(OSError):
+        click.echo(message, err=True)
 
 
 class Screen:
@@ -29,11 +41,11 @@ class Screen:
     def note(self, message: str) -> None:
         """Say something on stderr."""
         if self.verbosity >= 0:
-            click.echo(printable(message), err=True)
+            talk(message)
 
     def error(self, message: str) -> None:
         """Say what went wrong with one of several inputs; also when quiet."""
-        click.echo(printable(message), err=True)
+        talk(message)
 
     @contextmanager
     def task(self, label: str, total: float, unit: str) -> Iterator[Callable[[float, str], None]]:
@@ -89,4 +101,4 @@ class _PlainLines:
         rate = self._done / (now - self._start)
         left = max(0.0, self._total - self._done) / rate
         done_text = f"{self._done:.4g}/{self._total:.4g} {self._unit}, {rate:.3g} {self._unit}/s"
-        click.echo(f"{self._label}: {done_text}, {left:.0f} s left  {remark}".rstrip(), err=True)
+        talk(f"{self._label}: {done_text}, {left:.0f} s left  {remark}".rstrip())

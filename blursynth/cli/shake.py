@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from blursynth.cli.options import (
     ENGINE_NAMES,
@@ -19,7 +20,7 @@ from blursynth.cli.options import (
     talk_options,
 )
 from blursynth.cli.screen import Screen
-from blursynth.errors import PartialError
+from blursynth.errors import PartialError, SettingsError
 
 __all__ = ["command"]
 
@@ -29,6 +30,7 @@ __all__ = ["command"]
     cls=SectionedCommand,
     sections={
         "Shake": (
+            "preset",
             "per_photo",
             "still",
             "size",
@@ -47,6 +49,9 @@ __all__ = ["command"]
 @click.argument("photos", nargs=-1, required=True)
 @click.option("-o", "--output", default="shards", show_default=True, type=click.Path(path_type=Path), help="Folder.")
 @click.option("--recursive", is_flag=True, help="Look into folders inside folders.")
+@click.option(
+    "--preset", type=click.Choice(["kohler"]), help="kohler: a benchmark of 12 trajectories, with all frames."
+)
 @click.option("--per-photo", default=4, show_default=True, help="Pairs of each photograph.")
 @click.option("--still", default=0.0, show_default=True, metavar="SHARE", help="Pairs whose camera stands still.")
 @click.option("--size", type=SizeType(), help="Size of the pairs, at a drawn place.  [default: all that stays in view]")
@@ -75,6 +80,7 @@ def command(
     photos: tuple[str, ...],
     output: Path,
     recursive: bool,
+    preset: str | None,
     jobs: int,
     backend: str,
     scheduler: str | None,
@@ -91,14 +97,21 @@ def command(
     \b
       blursynth shake photos/ -o shaken --size 384x256 --still 0.1
       blursynth shake photos/ -o shaken --gyro log.csv --focal-px 3000 --noise iso:100-3200 --highlights on
+      blursynth shake a.jpg b.jpg c.jpg d.jpg -o benchmark --preset kohler
     """
     from blursynth.files import expand  # noqa: PLC0415
     from blursynth.make import Engine  # noqa: PLC0415
-    from blursynth.make.stills import ShakeConfig, shake_dataset  # noqa: PLC0415
+    from blursynth.make.stills import KohlerConfig, ShakeConfig, make_kohler_set, shake_dataset  # noqa: PLC0415
     from blursynth.photos import PHOTO_SUFFIXES  # noqa: PLC0415
 
     paths = expand(photos, PHOTO_SUFFIXES, is_recursive=recursive)
     engine = Engine(jobs, backend, scheduler)
+    if preset:
+        _refuse_beside_preset()
+        config = KohlerConfig(settings["size"] or KohlerConfig().size, settings["crf"], settings["seed"])
+        index = make_kohler_set(paths, output, config, overwrite=overwrite, engine=engine, progress=screen)
+        click.echo(json.dumps({"output": str(output), "index": str(index)}) if as_json else str(output))
+        return
     summary = shake_dataset(
         paths, output, ShakeConfig(**settings), overwrite=overwrite, engine=engine, part=part, progress=screen
     )
@@ -111,3 +124,15 @@ def command(
     click.echo(json.dumps(asdict(summary), default=str) if as_json else str(output))
     if failed := [photo for photo in summary.photos if photo.error]:
         raise PartialError(f"{len(failed)} of {len(summary.photos)} photograph(s) gave no pairs: {failed[0].path}")
+
+
+def _refuse_beside_preset() -> None:
+    """A benchmark decides all but its size, its curve and its seed."""
+    context = click.get_current_context()
+    taken = {"photos", "output", "recursive", "preset", "size", "crf", "seed", "jobs", "backend", "scheduler"}
+    taken |= {"overwrite", "as_json"}
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        is_given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if is_given and parameter.expose_value and name not in taken:
+            raise SettingsError(f"{parameter.opts[-1]} does not go with --preset kohler, which decides it")

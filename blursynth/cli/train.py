@@ -94,6 +94,27 @@ __all__ = ["command"]
     metavar="NAME=VALUE",
     help="What is drawn when photographs train, repeatable: still=0.1, blur_px=2-40, noise=iso:100-1600, jpeg=off, …",
 )
+@click.option(
+    "--precision",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "float32", "bfloat16"]),
+    help="Of the network; auto is bfloat16 on CUDA, float32 elsewhere.",
+)
+@click.option(
+    "--compile",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "on", "off"]),
+    help="The network with torch.compile, before the clock runs; auto does on CUDA, where it pays.",
+)
+@click.option(
+    "--cache",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "off", "host", "device"]),
+    help="Hold the pairs in memory; auto does on a GPU with room for them.",
+)
 @device_option
 @JSON
 @talk_options

@@ -1,5 +1,7 @@
 """Frames in, blurry images out; PNG files as they are."""
 
+import struct
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +14,9 @@ from blursynth.errors import PhotoError
 from blursynth.files import check_regular_file, printable
 
 __all__ = ["Image", "encode_png", "largest_difference", "linear_light_mean", "read_png", "rounded_mean"]
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_MAX_PIXELS = 64_000_000  # those of GOPRO have one million
 
 # (H, W, 3) in the order in which OpenCV decodes and encodes: nothing between the two looks at channels.
 Image = NDArray[np.uint8]
@@ -27,7 +32,8 @@ def read_png(path: Path) -> Image:
     """
     check_regular_file(path, PhotoError)
     try:
-        pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+        data = path.read_bytes()
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if _is_sound(data) else None
     except (OSError, cv2.error) as error:
         raise PhotoError(f"{printable(path)}: cannot be read: {error}") from error
     if pixels is None:
@@ -35,6 +41,26 @@ def read_png(path: Path) -> Image:
     if pixels.dtype != np.uint8 or pixels.shape[2:] != (3,):
         raise PhotoError(f"{printable(path)}: {pixels.dtype} of shape {pixels.shape}, not 8-bit colour as in GOPRO")
     return pixels.astype(np.uint8, copy=False)
+
+
+def _is_sound(data: bytes) -> bool:
+    """Return whether the chunks of a PNG are all there and as they were written, and the image no larger than sane.
+
+    OpenCV would tell too, but on stderr, past us.
+    """
+    view, place = memoryview(data), len(_SIGNATURE)
+    if not data.startswith(_SIGNATURE) or data[place + 4 : place + 8] != b"IHDR":
+        return False
+    width, height = struct.unpack_from(">II", data, place + 8)
+    while place + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, place)
+        end = place + 12 + length
+        if end > len(data) or zlib.crc32(view[place + 4 : end - 4]) != int.from_bytes(view[end - 4 : end]):
+            return False
+        if kind == b"IEND":
+            return bool(0 < width * height <= _MAX_PIXELS)
+        place = end
+    return False
 
 
 def is_whole_png(path: Path) -> bool:
@@ -45,7 +71,7 @@ def is_whole_png(path: Path) -> bool:
         data = path.read_bytes()
     except OSError:
         return False
-    return data.startswith(b"\x89PNG\r\n\x1a\n") and data.endswith(b"IEND\xaeB`\x82")
+    return data.startswith(_SIGNATURE) and data.endswith(b"IEND\xaeB`\x82")
 
 
 def encode_png(image: Image) -> bytes:

@@ -38,6 +38,8 @@ def normalise(config: Any) -> None:
     if config.split is not None:
         shares = parse_split(config.split)
         object.__setattr__(config, "split", ",".join(f"{name}:{share:g}" for name, share in shares.items()))
+    if not 0 <= config.seed < 1 << 63:
+        raise SettingsError(f"seed {config.seed}: choose a number from 0 to 2^63 - 1")
     if config.codec not in CODECS:
         raise SettingsError(f"codec {config.codec!r} is unknown; choose one of {', '.join(CODECS)}")
     if config.store not in {"codes", "linear"}:

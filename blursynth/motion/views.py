@@ -68,12 +68,13 @@ def view(luma: NDArray[Any], peak: int = 255) -> View:
     reduced, factor = _reduced(luma)
     # An odd pitch falls on every phase of the blocks that codecs divide frames into.
     pitch = round(max(luma.shape) / _SAMPLES) | 1
+    top, left = (min(pitch // 2, side // 2) for side in luma.shape)  # of what is very flat, its middle line
     tiles, tile_px = _tiles(luma)
     return View(
         size=(luma.shape[0], luma.shape[1]),
         reduced=_to_8_bits(reduced, peak),
         factor=factor,
-        samples=_to_8_bits(luma[pitch // 2 :: pitch, pitch // 2 :: pitch], peak),
+        samples=_to_8_bits(luma[top::pitch, left::pitch], peak),
         tiles=_to_8_bits(tiles, peak),
         tile_px=tile_px,
     )

@@ -1,7 +1,8 @@
 """What a photograph is in memory, and which formats there are for it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast
 
 import cv2
 import numpy as np
@@ -18,7 +19,7 @@ __all__ = [
     "recolour",
 ]
 
-PhotoFormat: TypeAlias = Literal["JPEG", "PNG", "TIFF", "WEBP", "BMP", "AVIF"]
+PhotoFormat: TypeAlias = Literal["JPEG", "PNG", "TIFF", "WEBP", "BMP", "AVIF", "HEIF"]
 Samples: TypeAlias = NDArray[np.uint8 | np.uint16]
 
 FORMAT_OF_SUFFIX: dict[str, PhotoFormat] = {
@@ -28,6 +29,7 @@ FORMAT_OF_SUFFIX: dict[str, PhotoFormat] = {
     ".webp": "WEBP",
     ".bmp": "BMP",
     ".avif": "AVIF",
+    **dict.fromkeys((".heic", ".heif", ".hif"), "HEIF"),
 }
 PHOTO_SUFFIXES = frozenset(FORMAT_OF_SUFFIX)
 PNG_COLOUR = {b"cHRM", b"cICP", b"cLLI", b"gAMA", b"mDCV", b"sRGB"}  # the chunks that say what colours the codes are
@@ -68,6 +70,8 @@ class Photo:
     jpeg: JpegCoding | None = None
     png_chunks: tuple[tuple[bytes, bytes], ...] = ()
     """(type, body) of the chunks with colour and text."""
+    nclx: Mapping[str, Any] | None = None
+    """What colours the codes of a HEIF are (H.273), in the words of pillow-heif."""
 
     def __post_init__(self) -> None:
         """Refuse arrays that are not what is said above, with a ValueError."""

@@ -4,6 +4,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import IO
 
 from PIL import Image
 from PIL.AvifImagePlugin import AvifImageFile
@@ -14,12 +15,13 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from blursynth.errors import PhotoError
 from blursynth.photos.photo import PhotoFormat
 
-__all__ = ["OPENERS", "pillow_limits"]
+__all__ = ["open_photo", "pillow_limits"]
 
 # Not Image.open: it would take a telephone's JPEG with a second picture inside for a film, and warn of large ones.
-OPENERS: dict[PhotoFormat, type[ImageFile]] = {
+_OPENERS: dict[PhotoFormat, type[ImageFile]] = {
     "JPEG": JpegImageFile,
     "PNG": PngImageFile,
     "TIFF": TiffImageFile,
@@ -28,6 +30,24 @@ OPENERS: dict[PhotoFormat, type[ImageFile]] = {
     "AVIF": AvifImageFile,
 }
 _lock = threading.Lock()
+
+
+def open_photo(file: IO[bytes], file_format: PhotoFormat) -> ImageFile:
+    """Open a file as what it is known to be.
+
+    Raises
+    ------
+    PhotoError
+        If it is a HEIC and pillow-heif is not there. Damaged files raise nearly anything.
+    """
+    if file_format != "HEIF":
+        return _OPENERS[file_format](file)
+    try:
+        from pillow_heif.as_plugin import HeifImageFile  # noqa: PLC0415  # an extra
+    except ImportError as error:
+        raise PhotoError("HEIC needs pillow-heif: pip install 'blursynth[heic]', or convert it to JPEG") from error
+    opener: type[ImageFile] = HeifImageFile
+    return opener(file)
 
 
 @contextmanager

@@ -27,9 +27,9 @@ from blursynth.photos.metadata import (
     resolution,
 )
 from blursynth.photos.photo import Photo, PhotoFormat, Samples, recolour
-from blursynth.photos.pillow import OPENERS, pillow_limits
+from blursynth.photos.pillow import open_photo, pillow_limits
 
-__all__ = ["read_photo"]
+__all__ = ["decode_photo", "read_photo"]
 
 _FORMAT_OF_MAGIC: dict[bytes, PhotoFormat] = {
     **dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "TIFF"),
@@ -45,16 +45,21 @@ _MODES = {
 }
 
 
-def read_photo(path: str | os.PathLike[str], *, max_pixels: int = 500_000_000) -> Photo:
+_BAND_PX = 1 << 18
+
+
+def read_photo(path: str | os.PathLike[str], *, max_pixels: int = 500_000_000, max_bytes: int | None = None) -> Photo:
     """Read a photograph and turn it upright.
 
     Parameters
     ----------
     path
-        A JPEG, PNG, TIFF, WebP, BMP or AVIF; the content decides, not the name.
+        A JPEG, PNG, TIFF, WebP, BMP, AVIF or, with pillow-heif, HEIC; the content decides, not the name.
     max_pixels
         More are refused before memory is taken for them. During the call, this stands in the place of Pillow's own
         limit, which photographs of telephones exceed; calls of several threads take turns.
+    max_bytes
+        How much memory there is for it: what would take more is refused by its header too.
 
     Raises
     ------
@@ -66,14 +71,44 @@ def read_photo(path: str | os.PathLike[str], *, max_pixels: int = 500_000_000) -
     """
     path = Path(path)
     check_regular_file(path, PhotoError)
-    with _refusing(path), pillow_limits(max_pixels):
+    with _refusing(path):
         with path.open("rb") as file:
-            file_format = _identify(file.read(64))
+            _identify(file.read(64))
             file.seek(0)
             data = file.read()
-        with OPENERS[file_format](io.BytesIO(data)) as image:
-            _check_header(image, max_pixels)
-            return _read(image, file_format, data)
+        return _decode_data(data, max_pixels, max_bytes)
+
+
+def decode_photo(data: bytes, name: str, *, max_pixels: int = 500_000_000, max_bytes: int | None = None) -> Photo:
+    """Do the same as `read_photo` with the bytes of a file; ``name`` stands for it in messages."""
+    with _refusing(Path(name)):
+        if not data:
+            raise PhotoError("empty file")
+        return _decode_data(data, max_pixels, max_bytes)
+
+
+def _decode_data(data: bytes, max_pixels: int, max_bytes: int | None) -> Photo:
+    file_format = _identify(data[:64])
+    with pillow_limits(max_pixels), open_photo(io.BytesIO(data), file_format) as image:
+        _check_header(image, max_pixels)
+        is_deep = _is_deep(image, file_format, data)
+        if max_bytes is not None and (needed := _needed_bytes(image, is_deep=is_deep)) > max_bytes:
+            raise PhotoError(
+                f"{image.width}x{image.height} takes {needed / 1e9:.2g} GB to decode, and there are "
+                f"{max(0, max_bytes) / 1e9:.2g} GB: give more with --memory, or use a machine with more"
+            )
+        return _read(image, file_format, data, is_deep=is_deep)
+
+
+def _needed_bytes(image: ImageFile, *, is_deep: bool) -> int:
+    """Return what lies in memory at once: Pillow's image, our array, and of 16 bits the one in OpenCV's order."""
+    return image.width * image.height * (16 if is_deep else 7)
+
+
+def _is_deep(image: ImageFile, file_format: PhotoFormat, data: bytes) -> bool:
+    if isinstance(image, TiffImageFile):
+        return 16 in image.tag_v2.get(Base.BitsPerSample, ())
+    return file_format == "PNG" and data[24] == 16
 
 
 @contextmanager
@@ -105,8 +140,8 @@ def _identify(head: bytes) -> PhotoFormat:
     if head[4:8] == b"ftyp" and (b"avif" in head or b"avis" in head):
         return "AVIF"
     if head[4:8] == b"ftyp" and (b"hei" in head or b"hev" in head or b"mif1" in head):
-        raise PhotoError("HEIC is not supported; convert it to JPEG or PNG first")
-    raise PhotoError("not a JPEG, PNG, TIFF, WebP, BMP or AVIF photograph; convert it first")
+        return "HEIF"
+    raise PhotoError("not a JPEG, PNG, TIFF, WebP, BMP, AVIF or HEIC photograph; convert it first")
 
 
 def _check_header(image: ImageFile, max_pixels: int) -> None:
@@ -128,15 +163,12 @@ def _check_header(image: ImageFile, max_pixels: int) -> None:
             raise PhotoError("a TIFF of 12 bits, or of 16 in planes or premultiplied; save it as plain 16-bit RGB")
 
 
-def _read(image: ImageFile, file_format: PhotoFormat, data: bytes) -> Photo:
-    first_info, is_deep, is_turned = dict(image.info), False, False
+def _read(image: ImageFile, file_format: PhotoFormat, data: bytes, *, is_deep: bool) -> Photo:
+    first_info, is_turned = dict(image.info), file_format == "HEIF"  # pillow-heif turns it and says so
     if isinstance(image, TiffImageFile):
         # Pillow turns the pixels while it loads them, and forgets how; OpenCV too, but by the tag alone, not by XMP.
         first_info["exif"] = exif_of_tiff(image.getexif())
-        is_deep = 16 in image.tag_v2.get(Base.BitsPerSample, ())
         is_turned = not is_deep or Base.Orientation in image.tag_v2
-    elif file_format == "PNG":
-        is_deep = data[24] == 16
     mode = _MODES[image.mode][image.has_transparency_data]
     image.load()  # the 16-bit ones too: only Pillow notices when a file is cut short
     pixels, alpha = _decode_deep(image, data, mode) if is_deep else _decode(image, mode)
@@ -160,20 +192,33 @@ def _read(image: ImageFile, file_format: PhotoFormat, data: bytes) -> Photo:
         dpi=resolution(info, is_sideways=is_sideways),
         jpeg=jpeg_coding(image, is_sideways=is_sideways) if isinstance(image, JpegImageFile) else None,
         png_chunks=png_chunks(data) if file_format == "PNG" else (),
+        nclx=None if info.get("icc_profile") else info.get("nclx_profile"),
     )
 
 
 def _decode(image: Image.Image, mode: str) -> tuple[Samples, Samples | None]:
     if image.mode != mode:
         image = image.convert(mode)
+    array = _array_of(image)
     if mode == "RGB":
-        return np.array(image), None  # a copy, since the bytes that Pillow hands out are read-only
-    array = np.asarray(image)
+        return array, None
     if mode == "L":
         return recolour(array, cv2.COLOR_GRAY2RGB), None
     if mode == "LA":
         return recolour(array[..., 0].copy(), cv2.COLOR_GRAY2RGB), array[..., 1].copy()
     return recolour(array, cv2.COLOR_RGBA2RGB), array[..., 3].copy()
+
+
+def _array_of(image: Image.Image) -> Samples:
+    """Copy the samples out of Pillow band by band: all at once would take two more copies for a while."""
+    num_channels = len(image.getbands())
+    array = np.empty((image.height, image.width, num_channels), np.uint8)
+    step = max(1, _BAND_PX // image.width)
+    for top in range(0, image.height, step):
+        bottom = min(top + step, image.height)
+        band = image.crop((0, top, image.width, bottom))
+        array[top:bottom] = np.asarray(band).reshape(bottom - top, image.width, num_channels)
+    return array[..., 0] if num_channels == 1 else array
 
 
 def _decode_deep(image: ImageFile, data: bytes, mode: str) -> tuple[Samples, Samples | None]:

@@ -18,9 +18,9 @@ from blursynth.errors import MachineError, OutputError, SettingsError
 from blursynth.files import printable, refuse_existing, replacing, write_at
 from blursynth.photos.metadata import EXIF_PREFIX, pack_png_chunks, tiff_tags
 from blursynth.photos.photo import FORMAT_OF_SUFFIX, Photo, PhotoFormat, Samples, recolour
-from blursynth.photos.pillow import OPENERS, pillow_limits
+from blursynth.photos.pillow import open_photo, pillow_limits
 
-__all__ = ["write_photo"]
+__all__ = ["encode_photo", "write_photo"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +43,8 @@ def write_photo(
     Parameters
     ----------
     path
-        Its ending chooses the format; without one, it is that of ``photo``. Of 16 bits, JPEG, WebP, BMP and AVIF get
-        the nearest 8.
+        Its ending chooses the format; without one, it is that of ``photo``. Of 16 bits, JPEG, WebP, BMP, AVIF and HEIC
+        get the nearest 8.
     photo
         Where the pixels came from: transparency, metadata and the way of coding are taken from it.
     pixels
@@ -67,15 +67,10 @@ def write_photo(
     file_format = FORMAT_OF_SUFFIX.get(path.suffix.lower()) if path.suffix else photo.format
     if file_format is None:
         raise SettingsError(f"{printable(path)}: cannot write {path.suffix} files; choose .jpg, .png, .tif or .webp")
-    if (pixels.shape, pixels.dtype) != (photo.pixels.shape, photo.pixels.dtype):
-        raise SettingsError(f"{printable(path)}: pixels must be {photo.pixels.shape} {photo.pixels.dtype}")
-    if photo.alpha is not None and file_format in {"JPEG", "BMP"}:
-        raise SettingsError(f"{printable(path)}: {file_format} cannot hold the transparency; choose .png or .tif")
+    _check(path, photo, pixels, file_format)
     refuse_existing(path, overwrite=overwrite)  # now, and not only after a minute of encoding
-    if strip_metadata:
-        photo = photo.stripped()
     with pillow_limits(pixels.size):
-        parts = _encode_or_refuse(path, photo, pixels, file_format)
+        parts = _encode_or_refuse(path, photo.stripped() if strip_metadata else photo, pixels, file_format)
     with replacing(path, overwrite=overwrite) as temporary:
         descriptor, offset = os.open(temporary, os.O_WRONLY), 0
         try:
@@ -88,9 +83,27 @@ def write_photo(
             raise OutputError(f"{printable(path)}: what was written does not read back; check the disk and try again")
 
 
+def encode_photo(photo: Photo, pixels: Samples, name: str, *, strip_metadata: bool = False) -> bytes:
+    """Return the bytes of the file that `write_photo` would write in the format of ``photo``.
+
+    ``name`` stands for the file in messages; what may be raised is the same but for what concerns the disk.
+    """
+    path = Path(name)
+    _check(path, photo, pixels, photo.format)
+    with pillow_limits(pixels.size):
+        return b"".join(_encode_or_refuse(path, photo.stripped() if strip_metadata else photo, pixels, photo.format))
+
+
+def _check(path: Path, photo: Photo, pixels: Samples, file_format: PhotoFormat) -> None:
+    if (pixels.shape, pixels.dtype) != (photo.pixels.shape, photo.pixels.dtype):
+        raise SettingsError(f"{printable(path)}: pixels must be {photo.pixels.shape} {photo.pixels.dtype}")
+    if photo.alpha is not None and file_format in {"JPEG", "BMP"}:
+        raise SettingsError(f"{printable(path)}: {file_format} cannot hold the transparency; choose .png or .tif")
+
+
 def _reads_back(path: Path, file_format: PhotoFormat, shape: tuple[int, ...]) -> bool:
     try:
-        with pillow_limits(shape[0] * shape[1]), path.open("rb") as file, OPENERS[file_format](file) as image:
+        with pillow_limits(shape[0] * shape[1]), path.open("rb") as file, open_photo(file, file_format) as image:
             return image.size[::-1] == shape
     except Exception:  # on damaged files, decoders raise nearly anything
         return False
@@ -99,6 +112,8 @@ def _reads_back(path: Path, file_format: PhotoFormat, shape: tuple[int, ...]) ->
 def _encode_or_refuse(path: Path, photo: Photo, pixels: Samples, file_format: PhotoFormat) -> list[bytes | memoryview]:
     try:
         return _encode(photo, pixels, file_format)
+    except MachineError as error:
+        raise MachineError(f"{printable(path)}: {error}") from error
     except MemoryError as error:
         raise MachineError(f"{printable(path)}: out of memory while encoding; use a machine with more") from error
     except Exception as error:  # encoders too raise nearly anything
@@ -118,6 +133,8 @@ def _encode(photo: Photo, pixels: Samples, file_format: PhotoFormat) -> list[byt
         return _encode_png(photo, samples)
     if file_format == "TIFF":
         return _encode_tiff(photo, samples)
+    if file_format == "HEIF":
+        return [_encode_heif(photo, samples)]
     options = _pillow_options(photo, file_format, is_grey=samples.ndim == 2)
     image, buffer = Image.fromarray(samples), io.BytesIO()
     try:
@@ -150,12 +167,27 @@ def _pillow_options(photo: Photo, file_format: PhotoFormat, *, is_grey: bool) ->
         options |= {"lossless": photo.is_lossless, "quality": 50 if photo.is_lossless else 95, "exact": True}
     elif file_format == "AVIF":
         options |= {"quality": 95, "subsampling": "4:0:0" if is_grey else "4:4:4"}
+    elif file_format == "HEIF":
+        options |= {"quality": 95, "chroma": 420 if is_grey else 444, "nclx_profile": photo.nclx}
     elif file_format == "JPEG":
         options |= asdict(photo.jpeg) if photo.jpeg else {"quality": 95, "subsampling": 0}
     for name, limit in _JPEG_LIMITS.items() if file_format == "JPEG" else ():
         if len(options.get(name) or b"") > limit:
             logger.warning("a JPEG cannot hold %s of %d bytes; it is left out", name, len(options.pop(name)))
     return {name: value for name, value in options.items() if value is not None}
+
+
+def _encode_heif(photo: Photo, samples: Samples) -> memoryview:
+    try:
+        import pillow_heif  # noqa: PLC0415  # an extra
+    except ImportError as error:
+        raise MachineError("HEIC needs pillow-heif: pip install 'blursynth[heic]', or choose .jpg or .png") from error
+    mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[samples[0, 0].size]
+    options = _pillow_options(photo, "HEIF", is_grey=samples.ndim == 2)
+    buffer = io.BytesIO()
+    data = np.ascontiguousarray(samples).tobytes()
+    pillow_heif.encode(mode, samples.shape[1::-1], data, buffer, **options)
+    return buffer.getbuffer()
 
 
 def _encode_png(photo: Photo, samples: Samples) -> list[bytes | memoryview]:

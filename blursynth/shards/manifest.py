@@ -121,10 +121,24 @@ class Entry:
         path = self.path(directory)
         if self._digest(path) != self.sha256:
             raise ShardError(f"{printable(path)}: its SHA-256 differs from the manifest's; make it again")
-        with Shard(path) as shard:
-            if (len(shard), shard.size) != (self.pairs, (self.height, self.width)):
-                raise ShardError(f"{printable(path)}: holds other pairs than the manifest says; make it again")
+        with self.opened(directory) as shard:
             shard.pair(len(shard) - 1)
+
+    def opened(self, directory: Path) -> Shard:
+        """Open the shard, whose bytes are not checked: their number, the pairs and where they come from are.
+
+        Raises
+        ------
+        ShardError
+            If it is not there, or is another shard under this name.
+        """
+        self.check_size(directory)
+        shard = Shard(self.path(directory))
+        found = (len(shard), shard.size, shard.attributes.get("source_sha256", self.source_sha256))
+        if found != (self.pairs, (self.height, self.width), self.source_sha256):
+            shard.close()
+            raise ShardError(f"{printable(shard.path)}: holds other pairs than the manifest says; make it again")
+        return shard
 
 
 class Manifest:

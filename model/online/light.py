@@ -11,16 +11,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from blursynth.errors import SettingsError
 from blursynth.radiometry import Light
 from blursynth.radiometry.mosaic import CAMERA_OF_SRGB, SRGB_OF_CAMERA
-from blursynth.rendition import Rendition
+from blursynth.rendition import Draw, Rendition
 
 from .jpeg import through_jpeg, through_libjpeg
 from .rendering import Crops
 from .transfer import sent
 
-__all__ = ["Darkroom", "with_noise"]
+__all__ = ["Darkroom", "per_picture", "with_noise", "with_plain_noise"]
 
 _GAUSSIAN_FROM = 32  # counts from which a Poisson distribution is drawn as a Gaussian of the same variance
 _RED_SITES = ((0, 0), (1, 1), (0, 1), (1, 0))  # row and column of red in RGGB, BGGR, GRBG, GBRG
@@ -54,15 +53,7 @@ class Darkroom:
 
     @classmethod
     def build(cls, rendition: Rendition, device: torch.device) -> "Darkroom":
-        """Prepare a rendition.
-
-        Raises
-        ------
-        SettingsError
-            If it compares frames of a clip.
-        """
-        if rendition.chain.noise == "match":
-            raise SettingsError("noise 'match' compares frames of a clip; for photographs choose iso:A-B")
+        """Prepare a rendition."""
         curves = (*rendition.outputs, rendition.curve)
         begins = np.stack([curve.code_thresholds() for curve in curves])
         rounded = begins.astype(np.float32)
@@ -89,20 +80,31 @@ class Darkroom:
         Blurry and sharp, (N, H, W, 3) uint8 codes.
         """
         draws = [self.rendition.draw(key, 1.0) for key in keys]
-        lights = [draw.light for draw in draws]
-        chain = self.rendition.chain
-        exposed = crops.blurry_linear.clamp(0, 1)
-        if chain.needs_saturation:
-            alphas = _numbers([light.highlights for light in lights], exposed.device)
-            exposed = (crops.blurry_linear + alphas * crops.saturation).clamp(0, 1)
+        glow = None
+        if self.rendition.chain.needs_saturation:
+            alphas = [draw.light.highlights for draw in draws]
+            glow = per_picture(alphas, crops.saturation.device) * crops.saturation
+        codes = self.blurry(crops.blurry_linear, glow, draws, phases)
+        return codes, self._recoded(crops.sharp, self.curves(draws, codes.device))
+
+    def blurry(
+        self, linear: Tensor, glow: Tensor | None, draws: Sequence[Draw], phases: list[tuple[int, int]]
+    ) -> Tensor:
+        """Turn light, (N, H, W, 3) float32, into (N, H, W, 3) uint8 codes; ``glow`` is what highlights gain."""
+        chain, lights = self.rendition.chain, [draw.light for draw in draws]
+        exposed = (linear if glow is None else linear + glow).clamp(0, 1)
         if chain.noise != "off":
-            exposed = torch.where(exposed < 1, with_noise(exposed, lights).clamp(0, 1), exposed)
-        curves = sent(torch.tensor([draw.curve % len(self.tables) for draw in draws]), exposed.device)
-        codes = self._encoded(exposed, curves)
-        if chain.jpeg != "off":
-            store = through_libjpeg if codes.device.type == "cpu" else through_jpeg
-            codes = store(codes, [light.jpeg for light in lights], phases)
-        return codes, self._recoded(crops.sharp, curves)
+            noisy = (with_plain_noise if chain.noise == "match" else with_noise)(exposed, lights)
+            exposed = torch.where(exposed < 1, noisy.clamp(0, 1), exposed)
+        codes = self._encoded(exposed, self.curves(draws, exposed.device))
+        if chain.jpeg == "off":
+            return codes
+        store = through_libjpeg if codes.device.type == "cpu" else through_jpeg
+        return store(codes, [light.jpeg for light in lights], phases)
+
+    def curves(self, draws: Sequence[Draw], device: torch.device) -> Tensor:
+        """Return which row of the tables encodes each picture, (N,) int64."""
+        return sent(torch.tensor([draw.curve % len(self.tables) for draw in draws]), device)
 
     def _encoded(self, linear: Tensor, curves: Tensor) -> Tensor:
         """Count the thresholds that are not above the light."""
@@ -118,8 +120,8 @@ class Darkroom:
         return self.tables[curves[:, None, None, None], codes.int()]
 
 
-def _numbers(values: list[float], device: torch.device) -> Tensor:
-    """Return (N, 1, 1, 1) float32."""
+def per_picture(values: list[float], device: torch.device) -> Tensor:
+    """Return a number for each picture, (N, 1, 1, 1) float32."""
     return sent(torch.tensor(values, dtype=torch.float32), device)[:, None, None, None]
 
 
@@ -147,7 +149,7 @@ def with_noise(linear: Tensor, lights: Sequence[Light]) -> Tensor:
     camera = [_weighted(weights, linear) for weights in CAMERA_OF_SRGB]
     raw = torch.where(is_red, camera[0], torch.where(is_blue, camera[2], camera[1]))
     red, blue, shot, read = (
-        _numbers([getattr(light, name) for light in lights], device)[..., 0]
+        per_picture([getattr(light, name) for light in lights], device)[..., 0]
         for name in ("red_gain", "blue_gain", "shot_noise", "read_noise")
     )
     gains = torch.where(is_red, red, torch.where(is_blue, blue, 1.0))
@@ -155,6 +157,18 @@ def with_noise(linear: Tensor, lights: Sequence[Light]) -> Tensor:
     raw = _poisson_gauss(raw / gains, shot, read, [light.key for light in lights]) * gains
     planes = _demosaicked(raw, is_red, is_blue, in_red_row)
     return torch.stack([_weighted(weights, planes) for weights in SRGB_OF_CAMERA], dim=-1)
+
+
+def with_plain_noise(linear: Tensor, lights: Sequence[Light]) -> Tensor:
+    """Add noise to each channel by itself, as ``--noise match`` does; the same shapes as `with_noise`."""
+    shot, read = (
+        per_picture([getattr(light, name) for light in lights], linear.device) for name in ("shot_noise", "read_noise")
+    )
+    noise = torch.empty_like(linear)
+    generator = torch.Generator(linear.device)
+    for picture, light in zip(noise, lights, strict=True):
+        picture.normal_(generator=generator.manual_seed(light.key))
+    return linear + (shot * linear + read**2).sqrt() * noise
 
 
 def _weighted(weights: tuple[float, float, float], pixels: Tensor) -> Tensor:

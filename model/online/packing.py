@@ -166,6 +166,8 @@ def _pictures(data: bytes) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     if end < 0:
         raise ValueError("its manifest does not end")
     entries = [_entry(values) for values in json.loads(data[len(_MAGIC) : end])["photos"]]
+    if not entries:
+        raise ValueError("it holds no photographs")
     begin = end + 1
     if begin + sum(entry.num_bytes for entry in entries) != len(data):
         raise ValueError("it is shorter or longer than its manifest says")

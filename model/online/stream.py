@@ -140,6 +140,8 @@ def photo_batches(
     for name, size in zip(photos.names, photos.sizes, strict=True):
         if min(size) < samples.patch + SHAKE_ROOM_PX:
             raise SettingsError(f"{name}: {size[1]}x{size[0]} px are too few for crops of {samples.patch} px")
+    if rendition.chain.noise == "match":
+        raise SettingsError("noise 'match' compares frames of a clip; for photographs choose iso:A-B")
     darkroom = Darkroom.build(rendition, photos.device)
     stream = _ShotStream(_Shots(samples, photos.sizes, tuple(accumulate(photos.weights))), batch=batch, steps=steps)
     loader = DataLoader(

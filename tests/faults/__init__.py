@@ -1,0 +1,1 @@
+"""Faults, injected for real: what is tried, how it is run, and what must hold afterwards."""

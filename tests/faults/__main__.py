@@ -1,0 +1,109 @@
+"""Try all faults and write the table: ``cd tests && python -m faults``; see ``--help``."""
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from faults import checkpoints, disk, fuzz, manifests, memory, options, pictures, processes, shards, videos
+from faults.goods import Goods, make_goods
+from faults.kills import JOBS, kill_at_random
+from faults.launcher import Launcher
+from faults.runner import Case, Result, Trial, run_case
+from faults.sources import source_trial
+from faults.table import counts, table_of, write_table
+from faults.watching import listening
+
+CASES: tuple[Case, ...] = (
+    *videos.CASES, *pictures.CASES, *shards.CASES, *checkpoints.CASES, *manifests.CASES, *options.CASES,
+)  # fmt: skip
+_DOCS = Path(__file__).parents[2] / "docs" / "reliability.md"
+_Work = Callable[[Launcher, Goods, Path], Trial]
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+@contextmanager
+def workshop(folder: Path) -> Iterator[tuple[Launcher, Goods, int]]:
+    """Make the good files, start what starts commands, and listen who comes over the network."""
+    goods = make_goods(folder / "goods")
+    with Launcher(folder / "launcher") as launcher, listening() as port:
+        yield launcher, goods, port
+
+
+def run_cases(cases: Sequence[Case], launcher: Launcher, goods: Goods, root: Path, port: int) -> Iterator[Result]:
+    """Run cases one after the other."""
+    for case in cases:
+        yield run_case(case, launcher, goods, root, port)
+
+
+def _trials(arguments: argparse.Namespace, scratch: Path) -> list[tuple[str, _Work]]:
+    def killed(number: int) -> _Work:
+        count = -(-arguments.kills // len(JOBS))
+        return lambda launcher, goods, root: kill_at_random(JOBS[number], count, launcher, goods, root)
+
+    def on_disk(work: Callable[..., Trial], number: int) -> _Work:
+        return lambda launcher, goods, root: work(JOBS[number], launcher, goods, root)
+
+    def fed(name: str, **options: int) -> _Work:
+        return lambda launcher, goods, _root: fuzz.fuzz(name, arguments.mutants, launcher, goods, **options)
+
+    found: list[tuple[str, _Work]] = [("sources", lambda _launcher, _goods, _root: source_trial())]
+    found += [("kills", killed(number)) for number in range(len(JOBS))]
+    full = disk.fill_disk if disk.can_mount(scratch) else disk.limit_files
+    found += [("disk", on_disk(work, number)) for work in (full, disk.fail_each_call) for number in range(len(JOBS))]
+    found += [("disk", on_disk(disk.limit_files, 0))]
+    if full is disk.fill_disk:
+        found.append(("disk", disk.read_only))
+    found += [("processes", trial) for trial in processes.TRIALS]
+    found += [("memory", trial) for trial in memory.TRIALS]
+    found += [("fuzz", fed(name)) for name in fuzz.READERS]
+    if arguments.guided:
+        found += [("guided", fed(name, guided_seconds=arguments.guided)) for name in ("shard", "manifest", "pack")]
+    return found
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m faults", description="Try all faults; write docs/reliability.md.")
+    parser.add_argument("--kills", type=int, default=56, help="Moments at which commands are killed, of all together.")
+    parser.add_argument("--mutants", type=int, default=400, help="Changed files for each reader.")
+    parser.add_argument(
+        "--guided", type=int, default=20, metavar="SECONDS", help="Of atheris for each reader; 0: none."
+    )
+    parser.add_argument("--only", default="", help="Only what belongs here: cases, kills, disk, processes, …")
+    parser.add_argument("--no-table", action="store_true", help="Leave the documentation as it is.")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Run everything; return 1 if anything came out otherwise than promised."""
+    arguments, begin = _arguments(), time.monotonic()
+    results: list[Result] = []
+    trials: list[Trial] = []
+    with tempfile.TemporaryDirectory(prefix="faults-") as name, workshop(Path(name)) as (launcher, goods, port):
+        root = Path(name) / "box"
+        if arguments.only in {"", "cases"}:
+            for result in run_cases(CASES, launcher, goods, root, port):
+                results.append(result)
+                if result.faults:
+                    _say(f"{result.case}: {'; '.join(result.faults)}")
+        for family, trial in _trials(arguments, Path(name)):
+            if arguments.only in {"", family}:
+                trials.append(trial(launcher, goods, root))
+                _say(f"{trials[-1].fault}: {trials[-1].survived} of {trials[-1].tried} {'; '.join(trials[-1].faults)}")
+    numbers = counts(results, trials)
+    _say(", ".join(f"{name} {number}" for name, number in numbers.items()) + f", {time.monotonic() - begin:.0f} s")
+    if not arguments.only and not arguments.no_table:
+        write_table(_DOCS, table_of(results, trials))
+    lost = numbers["cases tried"] - numbers["survived"] - numbers["known and not mended yet"]
+    return int(lost > 0 or numbers["bytes lost"] > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,161 @@
+"""Disks that are full, read-only, or fail at some call."""
+
+import errno
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from faults.goods import Goods
+from faults.kills import JOBS, Job, digest_of, whole_files
+from faults.launcher import Launcher, Outcome
+from faults.runner import Sandbox, Trial, sandbox
+
+__all__ = ["can_mount", "fail_a_call", "fail_each_call", "fill_disk", "limit_files", "read_only"]
+
+_CALLS = ("pwrite", "fsync", "replace", "posix_fallocate")
+_FULL = "disk is full|No space|size limit"
+_SIZES_KB = (8, 24, 48, 96, 200, 400)
+
+
+def fail_a_call(number: int, error: int, folder: str) -> None:
+    """Make the ``number``-th write, flush, rename or reservation of this process fail; for `Launcher.start`."""
+    count = 0
+
+    def wrapped(name: str) -> Callable[..., Any]:
+        real: Callable[..., Any] = getattr(os, name)
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            nonlocal count
+            count += 1
+            if count == number:
+                Path(folder, "failed").touch()
+                raise OSError(error, os.strerror(error))
+            return real(*arguments, **options)
+
+        return call
+
+    for name in _CALLS:
+        setattr(os, name, wrapped(name))
+
+
+def _undisturbed(job: Job, launcher: Launcher, goods: Goods, root: Path) -> dict[str, str]:
+    with sandbox(root, goods) as place:
+        place.take(*job.takes)
+        launcher.run(job.arguments(place.work), place.work)
+        return digest_of(place.work / "out")
+
+
+def fail_each_call(job: Job, launcher: Launcher, goods: Goods, root: Path, *, most: int = 400, step: int = 1) -> Trial:
+    """Let the 1st, 2nd, … call fail until the job gets through; after each, look, and run it again."""
+    expected = _undisturbed(job, launcher, goods, root)
+    faults, tried = [], 0
+    for number in range(1, most, step):
+        with sandbox(root, goods) as place:
+            place.take(*job.takes)
+            outcome = launcher.run(
+                job.arguments(place.work), place.work, hook="faults.disk:fail_a_call",
+                number=number, error=errno.EIO, folder=str(place.root),
+            )  # fmt: skip
+            if not (place.root / "failed").exists():
+                break
+            tried += 1
+            faults += [f"call {number}: {fault}" for fault in _faults_after(job, place, launcher, outcome, expected)]
+    promise = "code 5 (train: goes on), nothing half; run again, the same bytes"
+    return Trial("disk", f"{job.name}: the n-th write, flush or rename fails", promise, tried, tuple(faults))
+
+
+def _faults_after(
+    job: Job, place: Sandbox, launcher: Launcher, outcome: Outcome, expected: dict[str, str], message: str = ""
+) -> list[str]:
+    faults = []
+    if outcome.code not in ({0, 5} if job.again else {5}):
+        faults.append(f"ended with {outcome.code}: {outcome.stderr[-200:]}")
+    if "Traceback" in outcome.stderr or "internal error" in outcome.stderr:
+        faults.append(f"said {outcome.stderr[-300:]}")
+    faults += whole_files(place.work)
+    faults += [f"{path.name} is left" for path in (place.work / "out").rglob("*.tmp")]
+    again = launcher.run(job.arguments(place.work), place.work)
+    if again.code != 0:
+        faults.append(f"again, it ends with {again.code}: {again.stderr[-200:]}")
+    elif digest_of(place.work / "out") != expected:
+        faults.append("again, it makes something else")
+    return faults[:1]
+
+
+@contextmanager
+def _mounted(folder: Path, size_kb: int) -> Iterator[Callable[[str], object]]:
+    """Mount a small file system of its own; the value to call mounts it again with other options."""
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size_kb}k", "tmpfs", folder], check=True, capture_output=True)
+    try:
+        yield lambda options: subprocess.run(["mount", "-o", f"remount,{options}", folder], check=True)
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True, capture_output=True)
+
+
+def can_mount(scratch: Path) -> bool:
+    """Return whether this process may mount a small file system."""
+    if shutil.which("mount") is None:
+        return False
+    try:
+        with _mounted(scratch / "mount", 64):
+            return True
+    except (OSError, subprocess.CalledProcessError):
+        (scratch / "mount").rmdir()
+        return False
+
+
+def fill_disk(job: Job, launcher: Launcher, goods: Goods, root: Path) -> Trial:
+    """Give a job disks of several sizes, all too small; then make room and run it again."""
+    expected = _undisturbed(job, launcher, goods, root)
+    faults, tried = [], 0
+    for size_kb in _SIZES_KB:
+        with sandbox(root, goods) as place:
+            place.take(*job.takes)
+            with _mounted(place.work / "out", size_kb) as remount:
+                outcome = launcher.run(job.arguments(place.work), place.work)
+                is_full = outcome.code != 0 or "full" in outcome.stderr
+                if not is_full:
+                    break
+                tried += 1
+                whole = list(whole_files(place.work))
+                remount("size=64m")
+                after = _faults_after(job, place, launcher, outcome, expected, _FULL)
+                faults += [f"{size_kb} kB: {fault}" for fault in [*whole, *after][:1]]
+    promise = "code 5 (train: goes on); what was whole stays whole; with room, the same bytes"
+    return Trial("disk", f"{job.name}: the disk is full midway", promise, tried, tuple(faults))
+
+
+def limit_files(job: Job, launcher: Launcher, goods: Goods, root: Path) -> Trial:
+    """Let no file grow beyond a limit."""
+    expected = _undisturbed(job, launcher, goods, root)
+    faults, tried = [], 0
+    for size_kb in (2, 8, 30):
+        with sandbox(root, goods) as place:
+            place.take(*job.takes)
+            outcome = launcher.run(job.arguments(place.work), place.work, limits={"RLIMIT_FSIZE": size_kb << 10})
+            if outcome.code == 0 and not outcome.stderr:
+                break
+            tried += 1
+            after = _faults_after(job, place, launcher, outcome, expected, _FULL)
+            faults += [f"{size_kb} kB: {fault}" for fault in after]
+    promise = "code 5 (train: goes on), nothing half; without the limit, the same bytes"
+    return Trial("disk", f"{job.name}: files may not grow (RLIMIT_FSIZE)", promise, tried, tuple(faults))
+
+
+def read_only(launcher: Launcher, goods: Goods, root: Path) -> Trial:
+    """Give every job a folder on a read-only file system."""
+    faults = []
+    for job in JOBS:
+        with sandbox(root, goods) as place:
+            place.take(*job.takes)
+            with _mounted(place.work / "out", 64) as remount:
+                remount("ro")
+                outcome = launcher.run(job.arguments(place.work), place.work)
+            if outcome.code != 5 or "read-only" not in outcome.stderr:
+                faults.append(f"{job.name} ends with {outcome.code}: {outcome.stderr[-200:]}")
+    return Trial("disk", "the output is read-only", "code 5, which names it", len(JOBS), tuple(faults))

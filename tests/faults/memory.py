@@ -1,0 +1,86 @@
+"""How much memory large inputs take."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from faults.goods import Goods, encode
+from faults.launcher import Launcher
+from faults.pictures import bomb
+from faults.runner import Sandbox, Trial, sandbox
+
+__all__ = ["TRIALS"]
+
+_BLURSYNTH = ("-m", "blursynth")
+
+
+def _measured(command: tuple[str, ...], place: Sandbox, launcher: Launcher) -> tuple[int, float, str]:
+    """Run Python in a process of its own; return its exit code, its peak of memory in GB, and what it said."""
+    errors = place.root / "stderr"
+    with errors.open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, *command], cwd=place.work, env=launcher.environment, stdout=subprocess.DEVNULL, stderr=file
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    return process.returncode, usage.ru_maxrss * 1024 / 1e9, errors.read_text()[-300:]
+
+
+def _trial(
+    fault: str, command: tuple[str, ...], code: int, most_gb: float, prepare: Callable[[Sandbox], object]
+) -> Callable[[Launcher, Goods, Path], Trial]:
+    def run(launcher: Launcher, goods: Goods, root: Path) -> Trial:
+        with sandbox(root, goods) as place:
+            prepare(place)
+            found, gigabytes, said = _measured(command, place, launcher)
+        is_good = found == code and gigabytes <= most_gb and "Traceback" not in said
+        faults = () if is_good else (f"ended with {found}, {gigabytes:.2f} GB: {said}",)
+        return Trial("memory", fault, f"code {code}, at most {most_gb:g} GB", 1, faults, remark=f"{gigabytes:.2f} GB")
+
+    return run
+
+
+def _telephone(place: Sandbox) -> None:
+    """Write a photograph of 200 megapixels, as telephones take them."""
+    Image.new("RGB", (16320, 12240), (90, 120, 150)).save(place.work / "p.jpg", quality=85)
+
+
+def _wide_clip(place: Sandbox) -> None:
+    frames = np.zeros((6, 4320, 7680, 3), np.uint8)
+    frames[:, 100:900, 100:900] = 200
+    encode(place.work / "clip.mp4", frames, codec="mpeg4", rate=240)
+
+
+def _long_manifest(place: Sandbox) -> None:
+    """List a million pairs in 20 000 shards, of which only the first is there."""
+    place.take("shards")
+    path = place.work / "shards" / "manifest.jsonl"
+    line = json.loads(path.read_text().splitlines()[0])
+    lines = [path.read_text().splitlines()[0]]
+    for number in range(20_000):
+        digest = hashlib.sha256(str(number).encode()).hexdigest()
+        lines.append(json.dumps({**line, "shard": f"x{number:05}.h5", "pairs": 50, "planned": 50, "sha256": digest}))
+    path.write_text("\n".join([*lines, ""]))
+
+
+_COPY = (
+    "-c",
+    (
+        "from blursynth.photos import read_photo, write_photo; from pathlib import Path\n"
+        "photo = read_photo('p.jpg'); write_photo(Path('q.jpg'), photo, photo.pixels)"
+    ),
+)
+_SHAKE = (*_BLURSYNTH, "shake", "p.png", "-q")
+TRIALS = (
+    _trial("a photograph of 200 megapixels, read and written", _COPY, 0, 4.0, _telephone),
+    _trial("a PNG of 900 megapixels in 110 kB", _SHAKE, 3, 0.5, lambda place: bomb(place.work / "p.png", place)),
+    _trial("a clip of 7680 x 4320", (*_BLURSYNTH, "make", "clip.mp4", "--window", "3", "-q"), 0, 3.0, _wide_clip),
+    _trial("a manifest of a million pairs", (*_BLURSYNTH, "inspect", "shards"), 0, 0.5, _long_manifest),
+)
