@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from faults.__main__ import CASES, workshop
 from faults.disk import fail_each_call, limit_files
 from faults.fuzz import READERS, feed

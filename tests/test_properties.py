@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from faults.fuzz import READERS, feed, mutated
-from faults.goods import Goods, make_goods
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from blursynth.errors import ShardError
 from blursynth.files import printable, write_bytes
 from blursynth.shards import SPLITS, Entry, Manifest
+from faults.fuzz import READERS, feed, mutated
+from faults.goods import Goods, make_goods
 
 quickly = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

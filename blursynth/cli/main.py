@@ -193,6 +193,15 @@ def _explain(screen: Screen, error: Exception) -> int:
     return code
 
 
+def _about_the_system(error: OSError) -> str:
+    if error.filename is not None:
+        return f"{printable(os.fsdecode(error.filename))}: {error.strerror}; choose another place or name"
+    if error.errno in STREAM_ERRORS:
+        abandon_stdout()
+        return f"the result cannot be printed: {error.strerror}; write to another place"
+    return f"the system says no: {error.strerror} (-vv shows where)"
+
+
 def _message_and_code(error: Exception) -> tuple[str, int]:
     if isinstance(error, click.UsageError):
         command = error.ctx.command_path if error.ctx else "blursynth"
@@ -204,10 +213,7 @@ def _message_and_code(error: Exception) -> tuple[str, int]:
         return str(error), error.exit_code
     if isinstance(error, MemoryError):
         return "out of memory: choose smaller pictures, fewer workers or a larger machine", 5
-    if type(error) is OSError and error.filename is None and error.errno in STREAM_ERRORS:
-        abandon_stdout()
-        return f"the result cannot be printed: {error.strerror}; write to another place", 5
-    if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return f"{printable(os.fsdecode(error.filename))}: {error.strerror}; choose another place or name", 5
+    if isinstance(error, OSError) and error.strerror:
+        return _about_the_system(error), 5
     # The last resort, so that no user ever sees a traceback unasked.
     return f"internal error: {type(error).__name__}: {error} (a bug; -vv shows where)", 1

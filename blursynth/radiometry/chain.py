@@ -28,7 +28,7 @@ _RANGE = re.compile(r"\s*([0-9]{1,9}(?:\.[0-9]{0,9})?)\s*(?:-\s*([0-9]{1,9}(?:\.
 
 @dataclass(frozen=True, slots=True)
 class LightChain:
-    """What may happen to light between the scene and the file.
+    """What may happen to light between the scene and the file, each kept in one way of writing.
 
     Parameters
     ----------
@@ -40,8 +40,6 @@ class LightChain:
         sensor with a colour mosaic at a sensitivity drawn evenly in its logarithm, from 50 to 102400.
     jpeg
         ``off``, ``Q`` or ``A-B``: the quality that is drawn, from 1 to 100.
-
-    Each is kept in one way of writing, so that equal settings have equal text.
 
     Raises
     ------

@@ -16,8 +16,8 @@ _TAKES = {
 _BASE = {
     "make": "make clip.mkv",
     "shake": "shake photo0.png",
-    "train": "train shards --network lite-tiny --device cpu --steps 1 --patch 32 -o run",
-    "train photos": "train photos --network lite-tiny --device cpu --steps 1 --patch 32 -o run",
+    "train": "train shards --network lite-tiny --device cpu --steps 1 --patch 32 --workers 0 -o run",
+    "train photos": "train photos --network lite-tiny --device cpu --steps 1 --patch 32 --workers 0 -o run",
     "deblur": "deblur photo0.png --checkpoint tiny.safetensors --device cpu -o out.png",
     "calibrate-crf": "calibrate-crf bracket0.png bracket1.png bracket2.png bracket3.png bracket4.png",
     "audit": "audit train=shards test=shards",
@@ -64,7 +64,7 @@ _MISSING = {"train": {"--device": "tpu cuda:x"}, "deblur": {"--device": "tpu cud
 # What must be taken, at the bound.
 _TAKEN = {
     "make": {
-        "--window": "1 23", "--stride": "1 1000000", "--exposure": "1/80s 20ms", "--resize": "16x16 64x48", "--seed": "0 9223372036854775807",
+        "--window": "1 23", "--stride": "1 1000000", "--exposure": "1/80s 20ms", "--resize": "32x24 64x48", "--seed": "0 9223372036854775807",
         "--part": "1/1", "--split": "train:1", "--min-motion": "0", "--min-sharpness": "0", "--max-ghost": "255",
     },
     "shake": {"--per-photo": "1", "--still": "0 1", "--layers": "1", "--readout": "0", "--seed": "0"},

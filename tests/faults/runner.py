@@ -16,7 +16,9 @@ from faults.watching import hits, watching
 __all__ = ["Case", "Result", "Sandbox", "Trial", "run_case", "sandbox", "state_of", "what_is_half"]
 
 _MAX_LINE = 900
-_FOREIGN = re.compile(r"^\[|^libpng|^Corrupt JPEG|\w*Warning:|Exception ignored|^OpenCV|^HDF5|Segmentation")
+_FOREIGN = re.compile(
+    r"^\[ ?[A-Z]+:|^\[\w+ @ |^libpng|^Corrupt JPEG|\w*Warning:|Exception ignored|^OpenCV|^HDF5|Segmentation"
+)
 _LOCK = re.compile(r"\.blursynth(-\d+-of-\d+)?\.lock")
 
 

@@ -38,7 +38,11 @@ def _folder(
         sandbox.take("shards")
         change(sorted((sandbox.work / "shards").glob("*.h5")))
 
-    what = "train shards --network lite-tiny --device cpu --patch 32 --steps 1 -o run" if command == "train" else None
+    what = (
+        "train shards --network lite-tiny --device cpu --patch 32 --steps 1 --workers 0 -o run"
+        if command == "train"
+        else None
+    )
     return Case(
         "shard",
         f"{fault} ({command})",

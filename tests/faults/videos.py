@@ -69,7 +69,9 @@ def _size_changes(path: Path, sandbox: Sandbox) -> None:
     """Write raw H.264 of two sizes one after the other, in an MPEG-TS."""
     parts = []
     for number, size in enumerate(((96, 128), (48, 64))):
-        part = encode(sandbox.root / f"{number}.ts", codec="libx264", size=size, options={"g": "4", "bf": "0"})
+        pts = list(range(24 * number, 24 * number + 24))
+        options = {"g": "4", "bf": "0"}
+        part = encode(sandbox.root / f"{number}.ts", codec="libx264", size=size, options=options, pts=pts)
         parts.append(part.read_bytes())
         part.unlink()
     path.write_bytes(b"".join(parts))
@@ -166,7 +168,7 @@ _ODD = (
     _video("grey", "clip.mkv", _plain(pixel_format="gray"), 0, "8 pairs"),
     _video("10 bits", "clip.mkv", _plain(pixel_format="yuv420p10le"), 0, "8 pairs"),
     _video("transparency", "clip.mkv", _plain(pixel_format="yuva420p"), 0, "8 pairs"),
-    _video("RGB", "clip.mkv", _plain(pixel_format="gbrp"), 0, "8 pairs"),
+    _video("RGB", "clip.mkv", _plain(pixel_format="rgb24", codec="libx264rgb"), 0, "8 pairs"),
     _video("tags of HDR (PQ)", "clip.mkv", _plain(tags={"color_trc": 16, "colorspace": 9, "color_primaries": 9}, pixel_format="yuv420p10le"), 0, "8 pairs"),
     _video("interlaced", "clip.mkv", _plain(codec="mpeg2video", rate=30, options={"flags": "+ilme+ildct"}, size=(64, 64)), 0, "frames/s"),
     _video("two video streams", "clip.mkv", _plain(num_streams=2), 0, "2 video streams"),
