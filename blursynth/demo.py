@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from blursynth.errors import SettingsError
 from blursynth.files import make_directory, printable, replacing, write_bytes
 from blursynth.make import MakeConfig, make_dataset
+from blursynth.make.shared import check_seed
 from blursynth.model.data import PairSet, read_pairs, split_pairs
 from blursynth.model.metrics import psnr, ssim
 from blursynth.model.photographs import deblur_files, output_paths
@@ -134,8 +135,7 @@ def _check_numbers(minutes: float, seconds: float, seed: int) -> None:
         raise SettingsError(f"minutes {minutes}: choose more than 0 and at most {_MAX_MINUTES}")
     if not _LEAST_SECONDS <= seconds <= _MAX_SECONDS:
         raise SettingsError(f"seconds {seconds}: choose from {_LEAST_SECONDS} to {_MAX_SECONDS}")
-    if not 0 <= seed < 1 << 63:
-        raise SettingsError(f"seed {seed}: choose a number from 0 to 2^63 - 1")
+    check_seed(seed)
 
 
 def _prepare(output: Path, *, overwrite: bool) -> None:

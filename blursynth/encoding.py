@@ -20,9 +20,11 @@ __all__ = ["check_video_name", "write_h264"]
 
 _Frame: TypeAlias = NDArray[np.uint8]
 
-# swscale's fast path is a whole code off on average; this one rounds.
+# swscale's fast path is a whole code off on average; this one rounds. It would put chroma between the luma columns,
+# where H.264 that says nothing has it on the left one.
 _TO_BT709 = (
-    "scale=out_color_matrix=bt709:out_range=tv:flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp,"
+    "scale=out_color_matrix=bt709:out_range=tv:out_h_chr_pos=0:out_v_chr_pos=128:"
+    "flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp,"
     "format=yuv420p,setparams=color_primaries=bt709:color_trc=bt709"
 )
 # Older ffmpegs, which do not take the tags from the frames, are told once more.

@@ -15,7 +15,7 @@ import secrets
 import socket
 import stat
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -40,6 +40,7 @@ __all__ = [
     "sweep",
     "write_at",
     "write_bytes",
+    "write_together",
 ]
 
 _TEMPORARY = re.compile(r"\.blursynth-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.tmp")
@@ -179,6 +180,11 @@ def _flush(path: Path, flags: int) -> None:
         os.close(descriptor)
 
 
+def _flush_folder(path: Path) -> None:
+    with as_output_error(path):
+        _flush(path, os.O_RDONLY | os.O_DIRECTORY)
+
+
 def refuse_existing(path: Path, *, overwrite: bool) -> None:
     """Refuse a final name that is taken.
 
@@ -219,11 +225,20 @@ class Replacement:
 
     def commit(self) -> None:
         """Flush to the disk, rename, flush the folder."""
-        refuse_existing(self.path, overwrite=self._overwrite)  # somebody may have come first
+        self.flush()
+        self.rename()
+        _flush_folder(self.path.parent)
+
+    def flush(self) -> None:
+        """Do the first part of `commit`."""
         with as_output_error(self.path):
             _flush(self.temporary, os.O_RDONLY)
+
+    def rename(self) -> None:
+        """Do the second part of `commit`."""
+        refuse_existing(self.path, overwrite=self._overwrite)  # somebody may have come first
+        with as_output_error(self.path):
             self.temporary.replace(self.path)
-            _flush(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
 
     def discard(self) -> None:
         """Remove the temporary file."""
@@ -250,11 +265,39 @@ def replacing(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
 def write_bytes(path: Path, data: bytes | memoryview, *, overwrite: bool = False) -> None:
     """Write a whole file at once; see `replacing` for what may be raised."""
     with replacing(path, overwrite=overwrite) as temporary:
-        descriptor = os.open(temporary, os.O_WRONLY)
-        try:
-            write_at(descriptor, data, 0)
-        finally:
-            os.close(descriptor)
+        _fill(temporary, data)
+
+
+def write_together(files: Iterable[tuple[Path, bytes]], *, overwrite: bool = False) -> None:
+    """Write some whole files, which takes the disk half as long as one after another.
+
+    They are flushed when all are written, and each folder once. A final name is complete, as ever; a run that is killed
+    meanwhile leaves some files or none. See `replacing` for what may be raised.
+    """
+    waiting: list[Replacement] = []
+    try:
+        for path, data in files:
+            waiting.append(Replacement(path, overwrite=overwrite))
+            with as_output_error(path):
+                _fill(waiting[-1].temporary, data)
+        for each in waiting:
+            each.flush()
+        for each in waiting:
+            each.rename()
+        for folder in dict.fromkeys(each.path.parent for each in waiting):
+            _flush_folder(folder)
+    except BaseException:
+        for each in waiting:
+            each.discard()
+        raise
+
+
+def _fill(path: Path, data: bytes | memoryview) -> None:
+    descriptor = os.open(path, os.O_WRONLY)
+    try:
+        write_at(descriptor, data, 0)
+    finally:
+        os.close(descriptor)
 
 
 def append_line(path: Path, line: str) -> None:

@@ -5,7 +5,6 @@
 
 from typing import TYPE_CHECKING, Any
 
-from .checkpoint import Checkpoint, load_checkpoint, newest_checkpoint, save_checkpoint
 from .lite import Lite, LiteConfig
 from .mscnn import MSCNN, MSCNNConfig
 from .restore import Deblurrer
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MSCNN",
-    "Checkpoint",
     "Deblurrer",
     "Lite",
     "LiteConfig",
@@ -24,10 +22,7 @@ __all__ = [
     "PairSet",
     "TrainConfig",
     "batches",
-    "load_checkpoint",
-    "newest_checkpoint",
     "read_pairs",
-    "save_checkpoint",
     "split_pairs",
     "train",
 ]

@@ -15,7 +15,7 @@ from blursynth.files import check_regular_file, make_directory, printable, write
 from .checkpoint import Checkpoint, load_checkpoint, restore_network, save_checkpoint
 from .networks import Network
 
-__all__ = ["WEIGHTS", "bundle", "bundled_names", "load_bundled"]
+__all__ = ["WEIGHTS", "bundle", "bundled_names", "initial_network", "is_bundled", "load_bundled"]
 
 WEIGHTS = Path(__file__).parent / "weights"
 _INDEX = "index.json"
@@ -52,6 +52,22 @@ def load_bundled(name: str, folder: Path = WEIGHTS) -> Network:
     if hashlib.sha256(path.read_bytes()).hexdigest() != index[name]["sha256"]:
         raise CheckpointError(f"{printable(path)}: differs from what was made; install blursynth again")
     return restore_network(load_checkpoint(path))
+
+
+def initial_network(model: str) -> Network:
+    """Load a network to train on: one that comes with blursynth, by its name, or a checkpoint of ours.
+
+    Raises
+    ------
+    CheckpointError
+        If it is not there or cannot be used.
+    """
+    return load_bundled(model) if is_bundled(model) else restore_network(load_checkpoint(Path(model)))
+
+
+def is_bundled(model: str) -> bool:
+    """Return whether a text is to be taken for a name of weights that come with blursynth, and not for a file."""
+    return model in bundled_names() or not Path(model).exists()
 
 
 def bundle(name: str, checkpoint: Checkpoint, card: str, folder: Path = WEIGHTS) -> Path:

@@ -10,9 +10,11 @@ from blursynth.errors import DeviceError, MachineError
 
 _DEVICES = ("cpu", "cuda", "mps", "xpu")
 
-__all__ = ["Precision", "autocast", "choose_device", "computes_bfloat16", "memory_errors"]
+__all__ = ["Precision", "autocast", "choose_device", "computes_bfloat16", "is_out_of_memory", "memory_errors"]
 
 Precision = Literal["auto", "float32", "bfloat16"]
+# Of RuntimeErrors: on the CPU, by CUDA outside of torch's own allocator, by MPS.
+_OUT_OF_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "backend out of memory")
 _BFLOAT16_UNITS = ("avx512_bf16", "amx_bf16", "bf16")  # of x86 and of ARM
 
 
@@ -63,6 +65,12 @@ def computes_bfloat16(device: torch.device) -> bool:
     return any(found.get(name, False) for name in _BFLOAT16_UNITS)
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory ran out, of a GPU or of the machine."""
+    is_named = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return is_named or any(words in str(error) for words in _OUT_OF_MEMORY)
+
+
 @contextmanager
 def memory_errors(remedy: str) -> Iterator[None]:
     """Turn "out of memory", of a GPU or of the machine, into a MachineError that says what to do.
@@ -79,6 +87,6 @@ def memory_errors(remedy: str) -> Iterator[None]:
     except RuntimeError as error:
         if str(error).startswith("DataLoader worker"):
             raise MachineError(f"a process that reads data was killed, perhaps for its memory: {remedy}") from error
-        if "can't allocate memory" not in str(error):
+        if not is_out_of_memory(error):
             raise
         raise MachineError(f"out of memory: {remedy}") from error

@@ -31,7 +31,7 @@ class Feed:
         self._stream: Generator[Batch, None, None] | None = None
 
     def _check(self, stage: Stage) -> None:
-        side, size = self._source.smallest_side, self._world.size
+        side, size = self._source.largest_patch, self._world.size
         if stage.patch > side:
             remedy = " or leave --progressive out" if self._config.progressive else ""
             raise SettingsError(f"patch {stage.patch}: larger than pairs of {side} px; choose --patch smaller{remedy}")

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from .augment import augment, degrade, to_unit
 from .compiled import Forward, compiled
-from .device import autocast
-from .guards import is_out_of_memory
+from .device import autocast, is_out_of_memory
 from .losses import fft_loss, multiscale_content_loss, psnr_loss
 from .online.batch import Batch
 from .settings import TrainConfig
@@ -56,7 +55,7 @@ def _rehearse(state: RunState, method: Method, count: int, patch: int) -> None:
     black = torch.zeros(count, patch, patch, 3, dtype=torch.uint8, device=method.device).permute(0, 3, 1, 2)
     batch = augment(Batch(black, black, 0), seed=0)
     try:
-        _sum_of_parts(state, method, batch)
+        _sum_of_parts(state, method, batch, min(state.parts, count))
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -71,7 +70,7 @@ def gradients(state: RunState, method: Method, batch: Batch) -> dict[str, Tensor
         for _, optimizer in state.players:
             optimizer.zero_grad(set_to_none=True)
         try:
-            return _sum_of_parts(state, method, batch)
+            return _sum_of_parts(state, method, batch, state.parts)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error) or state.parts == size:
                 raise
@@ -85,9 +84,9 @@ def gradients(state: RunState, method: Method, batch: Batch) -> dict[str, Tensor
         )
 
 
-def _sum_of_parts(state: RunState, method: Method, batch: Batch) -> dict[str, Tensor]:
+def _sum_of_parts(state: RunState, method: Method, batch: Batch, count: int) -> dict[str, Tensor]:
     total: dict[str, Tensor] = {}
-    for part in _parts(batch, state.parts):
+    for part in _parts(batch, count):
         share = len(part.blurry) / len(batch.blurry)
         for name, loss in _part(state, method, part, share).items():
             total[name] = total.get(name, 0) + loss

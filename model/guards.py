@@ -1,13 +1,12 @@
-"""What a run survives: steps whose gradient is not finite, and memory that runs out."""
+"""What a run survives: steps whose gradient is not finite."""
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
 from blursynth.errors import BlursynthError
 
-__all__ = ["Guard", "RunTensors", "is_out_of_memory"]
+__all__ = ["Guard", "RunTensors"]
 
 RunTensors = Mapping[str, Mapping[str, Tensor]]
 _MAX_SKIPPED_IN_A_ROW = 10
@@ -57,8 +56,3 @@ class Guard:
             )
         self._in_a_row = 0
         return self._good
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error says that memory ran out, of a GPU or of the machine."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

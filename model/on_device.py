@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import psutil
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -22,6 +21,7 @@ from blursynth.rendition import Draw, Rendition
 from blursynth.shards import Shard
 
 from .data import CropDraw, CropReader, PairSet, as_batch, draw_crop, in_one_line, light_of_shard, read_by_workers
+from .memory import free_bytes, free_gpu_bytes
 from .online.batch import Batch, Request
 from .online.stored import Archive, StoredLight
 from .settings import Cache
@@ -296,7 +296,7 @@ def chosen_cache(pairs: PairSet, choice: Cache, device: torch.device, *, is_fres
 
 def _free_bytes(device: torch.device) -> float:
     if device.type == "cuda":
-        return float(torch.cuda.mem_get_info(device)[0])
+        return free_gpu_bytes(device)
     if device.type != "cpu":
         return float("inf")  # it does not tell
-    return float(psutil.virtual_memory().available)
+    return free_bytes()

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from blursynth.errors import SettingsError, ShardError
 from blursynth.files import printable
-from blursynth.shards import Entry, Manifest, Shard
+from blursynth.shards import Entry, Manifest
 
 __all__ = ["PairSet", "read_pairs", "split_pairs"]
 
@@ -56,21 +56,19 @@ class PairSet:
 
 
 def read_pairs(directory: Path) -> PairSet:
-    """List the pairs of a folder; every shard must be there with its size.
+    """List the pairs of a folder; every shard must be there, with its size and of its source.
 
     Raises
     ------
     ShardError
-        If a shard is missing or cut short, or the folder holds no pairs.
+        If a shard is missing, cut short or another one, or the folder holds no pairs.
     """
     entries = tuple(Manifest.read(directory))
     if not entries:
         raise ShardError(f"{printable(directory)}: holds no pairs; run 'blursynth make' first")
     for entry in entries:
-        entry.check_size(directory)
-        with Shard(entry.path(directory)) as shard:
-            if (len(shard), shard.size) != (entry.pairs, (entry.height, entry.width)):
-                raise ShardError(f"{printable(shard.path)}: holds other pairs than the manifest says; make it again")
+        with entry.opened(directory):
+            pass
     counts = [entry.pairs for entry in entries]
     rows = np.concatenate([np.arange(count) for count in counts])
     return PairSet(directory, entries, np.repeat(np.arange(len(entries)), counts), rows)

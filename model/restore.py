@@ -5,7 +5,6 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Self
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -13,17 +12,15 @@ from torch import Tensor
 
 from blursynth.errors import SettingsError
 
-from .bundled import bundled_names, load_bundled
-from .device import autocast, choose_device, computes_bfloat16, memory_errors
+from .device import autocast, choose_device, computes_bfloat16, is_out_of_memory, memory_errors
 from .lite import Lite
-from .memory import bytes_per_pixel, free_bytes
+from .memory import bytes_per_pixel, free_bytes, free_gpu_bytes
 from .networks import restore_images
-from .published import AnyNetwork, NAFNet, load_any
+from .published import AnyNetwork, NAFNet, load_network
 from .tiles import TileGrid, join_tiles
 
-__all__ = ["Deblurrer", "load_network"]
+__all__ = ["Deblurrer"]
 
-_DEFAULT = "tiny"
 _SIDE, _OVERLAP = 1152, 96  # px
 _NAFNET_SIDE = 384  # it looks at all of a tile at once, and was measured with this much (Chu et al., ECCV 2022)
 _LEAST_SIDE = 64
@@ -32,27 +29,6 @@ _CELL = 64  # px
 _MAX_MEAN_CHANGE, _MAX_RMS_CHANGE = 0.2, 0.4  # of a cell, with white as 1
 
 OnTile = Callable[[bool], None]
-
-
-def load_network(model: str | Path | None = None) -> AnyNetwork:
-    """Load the network of a name or a file.
-
-    Parameters
-    ----------
-    model
-        A name among those that come with blursynth, or a checkpoint or published weights. Without it, the default.
-
-    Raises
-    ------
-    CheckpointError
-        If it is not there or cannot be used.
-    """
-    if isinstance(model, Path):
-        return load_any(model)
-    names = bundled_names()
-    if model is None:
-        model = names[0] if names else _DEFAULT
-    return load_any(Path(model)) if model not in names and Path(model).exists() else load_bundled(model)
 
 
 class Deblurrer:
@@ -188,7 +164,7 @@ class Deblurrer:
         self._bytes_per_pixel = self._bytes_per_pixel or bytes_per_pixel(self._network, self._multiple)
         is_host = self._device.type != "cuda"
         host = _SHARE_OF_MEMORY * free_bytes(self._memory_bytes)
-        free = host if is_host else _SHARE_OF_MEMORY * torch.cuda.mem_get_info(self._device)[0]
+        free = host if is_host else _SHARE_OF_MEMORY * free_gpu_bytes(self._device)
         # A row of tiles, and the part that the next one shares with it, in float32 with three channels.
         while side > self._least and (
             min(side, height) * min(side, width) * self._bytes_per_pixel
@@ -259,7 +235,7 @@ class Deblurrer:
             try:
                 return self._restore_whole(pixels, peak)
             except (RuntimeError, MemoryError) as error:
-                if not _is_out_of_memory(error) or max(height, width) <= self._least:
+                if not is_out_of_memory(error) or max(height, width) <= self._least:
                     raise
             self._fitting_side = max(self._least, max(height, width) // 2)
             if self._device.type == "cuda":
@@ -342,12 +318,14 @@ def _turned_back(images: Tensor, position: int) -> Tensor:
 def _is_plausible(unit: NDArray[np.float32], restored: NDArray[np.float32]) -> bool:
     """Say whether no square of about 64 px has changed beyond the bounds of `Deblurrer`."""
     change = restored - unit
-    cells = max(1, unit.shape[1] // _CELL), max(1, unit.shape[0] // _CELL)
-    means = cv2.resize(change, cells, interpolation=cv2.INTER_AREA)
-    squares = cv2.resize(np.square(change, out=change), cells, interpolation=cv2.INTER_AREA)
-    rms = np.sqrt(squares.reshape(-1, 3).mean(axis=1))
-    return bool(np.abs(means).max() <= _MAX_MEAN_CHANGE and rms.max() <= _MAX_RMS_CHANGE)
+    means = _cell_means(change)
+    squares = _cell_means(np.square(change, out=change))
+    return bool(np.abs(means).max() <= _MAX_MEAN_CHANGE and squares.mean(axis=2).max() <= _MAX_RMS_CHANGE**2)
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+def _cell_means(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the means of squares of about 64 px, as nearly equal as whole pixels allow: (rows, columns, 3)."""
+    rows, columns = (np.linspace(0, side, max(1, side // _CELL) + 1).astype(np.intp) for side in image.shape[:2])
+    sums = np.add.reduceat(np.add.reduceat(image, rows[:-1], axis=0), columns[:-1], axis=1)
+    num_pixels = np.diff(rows)[:, None] * np.diff(columns)
+    return np.asarray(sums / num_pixels[:, :, None], np.float32)

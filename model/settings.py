@@ -37,6 +37,7 @@ Loss = Literal["content-l2", "content-l1", "charbonnier", "psnr"]
 Schedule = Literal["step", "cosine"]
 # What may differ when a run is resumed: where it stops and how it runs, not what it learns.
 FREE_ON_RESUME = {
+    "init",
     "steps",
     "minutes",
     "save_minutes",
@@ -118,6 +119,9 @@ class TrainConfig:
     ----------
     network
         ``mscnn`` (the paper's), ``lite`` or ``lite-tiny``.
+    init
+        Weights to begin with: a name among those that come with blursynth, or a checkpoint of the same network. Without
+        it the seed decides them. A resumed run has its own.
     steps, minutes
         The run ends with whichever comes first; ``minutes`` counts the time of resumed runs together.
     patch, batch
@@ -176,6 +180,7 @@ class TrainConfig:
     """
 
     network: NetworkName = "mscnn"
+    init: str | None = None
     steps: int = 900_000
     minutes: float | None = None
     patch: int = 256
@@ -214,6 +219,8 @@ class TrainConfig:
         for name, least in _LEAST.items():
             if getattr(self, name) < least:
                 raise SettingsError(f"{name} {getattr(self, name)}: must be {least} or more")
+        if self.init == "":
+            raise SettingsError("init: a name or a file of weights; leave it out to begin with random ones")
         self._check_quantities()
         self._check_patches(_size_multiple(network))
 

@@ -13,13 +13,14 @@ from blursynth.crf import response_curve
 from blursynth.errors import ShardError
 from blursynth.files import expand, printable
 from blursynth.radiometry import LightChain
+from blursynth.recordings import recording_of
 from blursynth.rendition import Rendition, output_curves
 from blursynth.shake import ShakeRule
 
 from .online import Batch, PhotoSet, SampleRule, load_pack, mean_of_views, photo_batches, read_set
 from .online.batch import Request
 from .online.packing import is_pack
-from .online.photos import PHOTO_SUFFIXES
+from .online.photos import PHOTO_SUFFIXES, SHAKE_ROOM_PX
 from .settings import OnlineConfig, TrainConfig
 from .validation import Example, telling
 
@@ -41,7 +42,7 @@ class Source(Protocol):
         """A hash of all that it gives."""
 
     @property
-    def smallest_side(self) -> int:
+    def largest_patch(self) -> int:
         """The largest side of crops, px."""
 
     @property
@@ -76,7 +77,7 @@ class ShardSource:
         return self.pairs.sha256
 
     @property
-    def smallest_side(self) -> int:
+    def largest_patch(self) -> int:
         """The largest square that fits into every pair, px."""
         return self.pairs.smallest_side
 
@@ -145,9 +146,9 @@ class PhotoSource:
         return hashlib.sha256(f"{self.photos.sha256} {self.online}".encode()).hexdigest()
 
     @property
-    def smallest_side(self) -> int:
-        """The shorter side of the smallest photograph, px."""
-        return min(min(size) for size in self.photos.sizes)
+    def largest_patch(self) -> int:
+        """What one photograph has room for, px; smaller ones are left out of larger crops."""
+        return max(min(size) for size in self.photos.sizes) - SHAKE_ROOM_PX
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -214,19 +215,29 @@ def open_sources(path: Path, config: TrainConfig, device: torch.device) -> Sourc
 
 def _photographs(photos: PhotoSet, config: TrainConfig, device: torch.device) -> Sources:
     place = torch.device("cpu") if device.type == "mps" else device  # poses are float64
-    order = sorted(range(len(photos)), key=lambda i: hashlib.sha256(f"{photos.names[i]}/split".encode()).digest())
-    count = min(len(photos) - 1, max(1, round(config.validation_fraction * len(photos))))
-    if not config.validation_fraction:
-        count = 0
-    training = PhotoSource(photos.select(sorted(order[count:])).to(place), config.online)
-    held_out = photos.select(sorted(order[:count])) if count else None
+    train, aside = _split(photos.names, config.validation_fraction)
+    training = PhotoSource(photos.select(train).to(place), config.online)
+    held_out = photos.select(aside) if aside else None
     examples = _examples(PhotoSource(held_out, config.online), config) if held_out else []
     return Sources(training, held_out.names if held_out else (), examples, "photographs")
 
 
+def _split(names: Sequence[str], fraction: float) -> tuple[list[int], list[int]]:
+    """Return which photographs train and which validate; those of one recording keep together, unless all are one."""
+    recordings = [recording_of(name) for name in names]
+    if len(set(recordings)) == 1:
+        recordings = list(names)
+    order = sorted(set(recordings), key=lambda each: hashlib.sha256(f"{each}/split".encode()).digest())
+    count = min(len(order) - 1, max(1, round(fraction * len(order)))) if fraction else 0
+    held_out = set(order[:count])
+    train = [i for i, recording in enumerate(recordings) if recording not in held_out]
+    return train, [i for i, recording in enumerate(recordings) if recording in held_out]
+
+
 def _examples(source: PhotoSource, config: TrainConfig) -> Sequence[Example]:
     """Return fixed crops of photographs that do not train; moving ones, since a still one says nothing."""
-    patch = min(config.validation_patch, source.smallest_side // 2)
+    smallest_side = min(min(size) for size in source.photos.sizes)
+    patch = min(config.validation_patch, smallest_side // 2)
     moving = PhotoSource(source.photos, source.online.moving())
     request = Request(patch, 1, _VALIDATION_SEED, range(config.validation_pairs))
     found = []

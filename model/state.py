@@ -98,16 +98,37 @@ class RunState:
         return {"network": network, "training": training, "progress": progress, "scores": scores}
 
 
-def begin_run(config: TrainConfig, device: torch.device, data_sha256: str, own: nn.Module | None = None) -> RunState:
-    """Return the state of a run before its first step; the seed decides the weights, or a network of one's own."""
+def begin_run(
+    config: TrainConfig,
+    device: torch.device,
+    data_sha256: str,
+    *,
+    own: nn.Module | None = None,
+    initial: Network | None = None,
+) -> RunState:
+    """Return the state of a run before its first step.
+
+    The seed decides the weights, unless there are ``initial`` ones, or a network of one's ``own``.
+
+    Raises
+    ------
+    SettingsError
+        If those are of another network than ``config.network``, or one's own cannot be trained.
+    """
     if own is not None:
         network, name = as_network(own, max(stage.patch for stage in stages_of(config)))
         state = _state(network, config, device, data_sha256)
         state.own = name
         return state
+    wanted = network_config(config.network)
+    if initial is not None:
+        if initial.config != wanted:
+            told = printable(config.init or "weights")
+            raise SettingsError(f"init {told}: not the weights of a {config.network}; choose their --network")
+        return _state(initial, config, device, data_sha256)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        network = build_network(network_config(config.network))
+        network = build_network(wanted)
     return _state(network, config, device, data_sha256)
 
 

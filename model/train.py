@@ -17,6 +17,7 @@ from blursynth.errors import CheckpointError, SettingsError
 from blursynth.files import locked, make_directory, newest_first, printable, sweep, write_bytes
 from blursynth.progress import SILENT, Progress
 
+from .bundled import initial_network
 from .card import card_text
 from .checkpoint import Checkpoint, save_checkpoint
 from .clock import Clock, Signals, listening
@@ -113,7 +114,10 @@ def train(
     Raises
     ------
     SettingsError
-        If the run exists and ``resume`` is false, or its settings differ in what it learns.
+        If the run exists and ``resume`` is false, its settings differ in what it learns, or ``config.init`` names
+        weights of another network.
+    CheckpointError
+        If a checkpoint to go on from, or to begin with, is not there or cannot be used.
     ShardError
         If the folder holds no pairs, or a shard is not what the manifest says.
     BlursynthError
@@ -203,12 +207,15 @@ def _begin(
     path = run / _LAST
     if path.exists() and not resume:
         raise SettingsError(f"{printable(run)}: holds a run already; add --resume to go on, or choose another -o")
+    if config.init and own is not None:
+        raise SettingsError("init: is of no use to a network of your own; load its weights before")
     if path.exists() and own is not None:
         raise SettingsError(f"{printable(run)}: a run with a network of your own cannot go on; choose another folder")
     if path.exists():
         state = resume_run(path, config, device, data_sha256)
     else:
-        state = begin_run(config, device, data_sha256, own)
+        initial = initial_network(config.init) if config.init else None
+        state = begin_run(config, device, data_sha256, own=own, initial=initial)
     state.parts = config.accumulate
     return state
 

@@ -32,7 +32,9 @@ def images(number: int, height: int, width: int) -> tuple[NDArray[np.uint8], NDA
 
 
 def add_shard(directory: Path, name: str, *, pairs: range, size: tuple[int, int], source: str) -> None:
-    writer = ShardWriter(directory / name, size=size, capacity=len(pairs), attributes={"source": source})
+    source_sha256 = hashlib.sha256(source.encode()).hexdigest()
+    attributes = {"source": source, "source_sha256": source_sha256}
+    writer = ShardWriter(directory / name, size=size, capacity=len(pairs), attributes=attributes)
     for number in pairs:
         blurry, sharp = images(number, *size)
         writer.append({"number": number}, {"blurry": blurry, "sharp": sharp})
@@ -47,7 +49,7 @@ def add_shard(directory: Path, name: str, *, pairs: range, size: tuple[int, int]
         height=size[0],
         width=size[1],
         source=source,
-        source_sha256=hashlib.sha256(source.encode()).hexdigest(),
+        source_sha256=source_sha256,
         settings_sha256=OTHER,
     )
     Manifest.read(directory, must_exist=False).add(entry)
@@ -132,6 +134,18 @@ def test_a_shard_that_is_no_shard_is_refused(folder: Path) -> None:
     path.write_bytes(b"x" * path.stat().st_size)
     with pytest.raises(ShardError, match=r"two-0\.h5"):
         read_pairs(folder)
+
+
+def test_shards_of_one_size_that_changed_names_are_refused(tmp_path: Path) -> None:
+    for name, source in (("one.h5", "one.mp4"), ("two.h5", "two.mp4")):
+        add_shard(tmp_path, name, pairs=range(2), size=(32, 32), source=source)
+    assert (tmp_path / "one.h5").stat().st_size == (tmp_path / "two.h5").stat().st_size
+    assert len(read_pairs(tmp_path)) == 4
+    (tmp_path / "one.h5").rename(tmp_path / "kept")
+    (tmp_path / "two.h5").rename(tmp_path / "one.h5")
+    (tmp_path / "kept").rename(tmp_path / "two.h5")
+    with pytest.raises(ShardError, match=r"one\.h5: holds other pairs than the manifest says"):
+        read_pairs(tmp_path)
 
 
 @pytest.mark.parametrize("changes", [{"pairs": 4}, {"pairs": 6, "planned": 6}, {"height": 64}, {"width": 36}])

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from blursynth.model.device import autocast, computes_bfloat16
+from blursynth.model.device import autocast, computes_bfloat16, is_out_of_memory
 
 CPU = torch.device("cpu")
 
@@ -45,3 +45,18 @@ def test_whether_a_cpu_has_units_for_bfloat16(
 def test_an_older_torch_does_not_tell_and_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
     assert computes_bfloat16(CPU)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), True),
+        (MemoryError(), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), True),
+        (RuntimeError("CUDA error: out of memory"), True),  # of pinned memory, say
+        (RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"), True),
+        (RuntimeError("a mistake of ours"), False),
+    ],
+)
+def test_memory_errors_are_told_from_others(error: Exception, expected: bool) -> None:
+    assert is_out_of_memory(error) is expected

@@ -74,6 +74,23 @@ def test_flat_colours_survive(tmp_path: Path) -> None:
     assert np.abs(errors.mean(axis=0)).max() < 0.5
 
 
+@pytest.mark.parametrize(("axis", "centre_px"), [(1, 0.0), (0, 0.5)])
+def test_chroma_stands_where_h264_that_says_nothing_has_it(tmp_path: Path, axis: int, centre_px: float) -> None:
+    """On the left luma column, between the luma rows (H.264, annex E: chroma_sample_loc_type 0)."""
+    place = np.arange(128)
+    blue = 60 * np.sin(2 * np.pi * place / 32)
+    wave = np.stack([128 + 0 * blue, 128 - 0.1873 * blue, 128 + 1.8556 * blue], axis=-1).round().astype(np.uint8)
+    frame = np.broadcast_to(wave[None] if axis else wave[:, None], (64, 128, 3) if axis else (128, 64, 3))
+    write_h264(tmp_path / "wave.mp4", [frame], size=frame.shape[:2], frame_rate=Fraction(30), quality=1)
+    _, (found,) = decoded(tmp_path / "wave.mp4")
+    plane = found.to_ndarray(format="yuv420p")
+    rows = frame.shape[0]
+    line = plane[rows : rows * 5 // 4].reshape(rows // 2, -1).mean(axis=1 - axis) - 128
+    # The phase of the wave tells where the samples are.
+    phase = np.angle(np.sum(line * np.exp(-2j * np.pi * 2 * np.arange(line.size) / 32))) + np.pi / 2
+    assert phase * 32 / (2 * np.pi) == pytest.approx(centre_px, abs=0.05)
+
+
 def test_odd_sizes_lose_their_last_line(tmp_path: Path) -> None:
     frames = [np.zeros((33, 47, 3), np.uint8)] * 3
     write_h264(tmp_path / "clip.mp4", frames, size=(33, 47), frame_rate=Fraction(30))

@@ -12,7 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from blursynth.model import Checkpoint, Lite, LiteConfig, save_checkpoint
+from blursynth.model import Lite, LiteConfig
+from blursynth.model.checkpoint import Checkpoint, save_checkpoint
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from blursynth.cli.main import cli, main
 from blursynth.cli.screen import Screen
 from blursynth.engine import Engine
-from blursynth.errors import RefusedError, SettingsError, ShardError
+from blursynth.errors import OutputError, RefusedError, SettingsError, ShardError
 from blursynth.files import sha256_of
 from blursynth.layouts import Crop, export_shards, import_tree, open_data_set, open_pairs
 from blursynth.layouts.naming import key_of, safe_name
@@ -314,3 +314,33 @@ def test_the_command_says_where_and_how_many(tmp_path: Path, capsys: pytest.Capt
             main([*arguments, *wrong])
         assert end.value.code == 2
     assert "holds another export" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("layout", ["gopro", "reds"])
+def test_sides_that_would_get_the_same_names_are_refused(tmp_path: Path, layout: str) -> None:
+    shards = imported(folder_tree(tmp_path / "unsplit", ["a/1"]), tmp_path / "shards")
+    put(tmp_path / "split/train/blur/a/1.png", noise(7))
+    put(tmp_path / "split/train/sharp/a/1.png", noise(8))
+    imported(tmp_path / "split", shards)
+    with pytest.raises(RefusedError, match=r"pairs of different sides would both be train.*a/.*1\.png"):
+        export_shards(shards, tmp_path / "out", layout=layout)
+    assert export_shards(shards, tmp_path / "folders", layout="folders").pairs == 2
+
+
+def test_a_pair_of_which_one_half_is_there_is_not_counted_as_kept(tmp_path: Path) -> None:
+    shards = imported(folder_tree(tmp_path / "set", ["a", "b"]), tmp_path / "shards")
+    assert export_shards(shards, tmp_path / "out", layout="basicsr").kept == 0
+    assert export_shards(shards, tmp_path / "out", layout="basicsr").kept == 2
+    (tmp_path / "out/sharp.lmdb/meta_info.txt").unlink()
+    assert export_shards(shards, tmp_path / "out", layout="basicsr").kept == 0
+
+
+def test_what_cannot_be_removed_stops_the_replacing(tmp_path: Path) -> None:
+    shards = imported(folder_tree(tmp_path / "set", ["a"]), tmp_path / "shards")
+    export_shards(shards, tmp_path / "out", layout="folders")
+    marker = (tmp_path / "out/blursynth-export.json").read_bytes()
+    (tmp_path / "out/blur/a.png").unlink()
+    (tmp_path / "out/blur/a.png").mkdir()
+    with pytest.raises(OutputError, match=r"out/blur/a\.png"):
+        export_shards(shards, tmp_path / "out", layout="video", overwrite=True)
+    assert (tmp_path / "out/blursynth-export.json").read_bytes() == marker

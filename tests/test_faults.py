@@ -25,17 +25,23 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
         yield opened
 
 
+_SLOW = ("archive of 2.7 GB", "900 megapixels")
+
+
 def _short() -> list[Case]:
-    """Of each option one bad value, of each checkpoint one command, of the rest every other one."""
-    found, seen = [], set()
-    for number, case in enumerate(CASES):
-        if case.family in {"option", "checkpoint"}:
-            key = case.fault.rsplit(" ", 1)[0]
-        else:
-            key = f"{case.family} {number // 2}"
-        if key not in seen and "archive of 2.7 GB" not in case.fault and "900 megapixels" not in case.fault:
-            found.append(case)
-        seen.add(key)
+    """Every second option with its first bad value, every second checkpoint in one command, of the rest every fourth.
+
+    The long form tries all of them.
+    """
+    groups: dict[str, dict[str, Case]] = {}
+    for case in CASES:
+        is_of_many = case.family in {"option", "checkpoint"}
+        key = case.fault.rsplit(" ", 1)[0] if is_of_many else case.fault
+        if not any(slow in case.fault for slow in _SLOW):
+            groups.setdefault(case.family, {}).setdefault(key, case)
+    found = []
+    for family, group in groups.items():
+        found += list(group.values())[:: 2 if family in {"option", "checkpoint"} else 4]
     return found
 
 
@@ -116,6 +122,8 @@ def test_the_table_escapes_what_files_are_called_and_says_what_is_known(tmp_path
     assert "&lt;img&gt;&#124;x" in text
     assert "<b>" not in text
     assert "not mended yet: soon" in text
+    assert "&#124; one" not in text  # a remark is a cell of its own
+    assert "| one |" in text
     assert counts([result], [trial]) == {
         "cases tried": 4, "survived": 2, "known and not mended yet": 1, "bytes lost": 0
     }  # fmt: skip

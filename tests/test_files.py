@@ -3,12 +3,13 @@ import os
 import stat
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from blursynth import files
-from blursynth.errors import OutputError, SettingsError, VideoError
+from blursynth.errors import OutputError, SettingsError, ShardError, VideoError
 
 
 def names(directory: Path) -> list[str]:
@@ -45,15 +46,20 @@ def test_replacing_refuses_what_exists_or_came_meanwhile(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO])
 @pytest.mark.parametrize("call", ["pwrite", "fsync"])
+@pytest.mark.parametrize(
+    "write",
+    [lambda path: files.write_bytes(path, b"data"), lambda path: files.write_together([(path, b"data")])],
+    ids=["alone", "together"],
+)
 def test_a_failing_disk_is_one_clear_error_and_no_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Path], None], call: str, number: int
 ) -> None:
     def fail(*_arguments: object) -> int:
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(os, call, fail)
     with pytest.raises(OutputError, match=r"out\.bin: ") as caught:
-        files.write_bytes(tmp_path / "out.bin", b"data")
+        write(tmp_path / "out.bin")
     assert "\n" not in str(caught.value)
     assert names(tmp_path) == []
 
@@ -131,3 +137,35 @@ def test_expand_takes_files_folders_and_globs_in_order(tmp_path: Path) -> None:
 
 def test_printable_escapes_what_could_drive_a_terminal() -> None:
     assert files.printable("a\x1b[31mb\nc é") == "a\\x1b[31mb\\nc é"
+
+
+def test_files_written_together_are_whole_under_their_names_and_flushed_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    fsync, replace = os.fsync, Path.replace
+
+    def logged_fsync(descriptor: int) -> None:
+        calls.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        fsync(descriptor)
+
+    def logged_replace(path: Path, target: Path) -> Path:
+        calls.append("rename")
+        return replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", logged_fsync)
+    monkeypatch.setattr(Path, "replace", logged_replace)
+    files.write_together(((tmp_path / f"{number}", b"%d" % number) for number in range(3)), overwrite=True)
+    assert calls == ["file"] * 3 + ["rename"] * 3 + ["folder"]
+    assert sorted(names(tmp_path)) == ["0", "1", "2"]
+    assert (tmp_path / "2").read_bytes() == b"2"
+
+
+def test_files_written_together_leave_nothing_when_one_cannot_be_made(tmp_path: Path) -> None:
+    def some() -> Iterator[tuple[Path, bytes]]:
+        yield tmp_path / "a", b"a"
+        raise ShardError("b is damaged")
+
+    with pytest.raises(ShardError):
+        files.write_together(some())
+    assert names(tmp_path) == []

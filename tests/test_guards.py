@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from blursynth.errors import BlursynthError
-from blursynth.model.guards import Guard, is_out_of_memory
+from blursynth.model.guards import Guard
 
 
 def weights(value: float) -> dict[str, dict[str, torch.Tensor]]:
@@ -38,16 +38,3 @@ def test_going_back_helps_once_or_never() -> None:
     assert all(guard.failed(step, rollbacks=1) is None for step in range(16, 26))
     with pytest.raises(BlursynthError, match=r"not finite since step 5, at half the learning rate too; .*lower"):
         guard.failed(26, rollbacks=1)
-
-
-@pytest.mark.parametrize(
-    ("error", "expected"),
-    [
-        (torch.OutOfMemoryError("CUDA out of memory"), True),
-        (MemoryError(), True),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), True),
-        (RuntimeError("a mistake of ours"), False),
-    ],
-)
-def test_memory_errors_are_told_from_others(error: Exception, expected: bool) -> None:
-    assert is_out_of_memory(error) is expected

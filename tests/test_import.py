@@ -16,12 +16,13 @@ from blursynth.cli.main import cli, main
 from blursynth.cli.screen import Screen
 from blursynth.contents import inspect_path, verify_paths
 from blursynth.engine import Engine
-from blursynth.errors import RefusedError, SettingsError
-from blursynth.layouts import ImportSummary, import_tree, open_data_set
+from blursynth.errors import OutputError, RefusedError, SettingsError
+from blursynth.layouts import ImportSummary, import_tree, importing, open_data_set
 from blursynth.leaks import audit, read_clips
 from blursynth.model.data import read_pairs, split_pairs
 from blursynth.shards import Manifest, Shard
 from layout_samples import bytes_in, encoded, folder_tree, gopro_tree, noise, pixels, put
+from photo_samples import chunk
 
 
 def import_(root: Path, output: Path, **settings: Any) -> ImportSummary:
@@ -104,7 +105,7 @@ def _bad_pictures() -> dict[str, tuple[bytes, str]]:
     corrupt[60:90] = bytes(30)
     wide = cv2.imencode(".png", good.astype(np.uint16))[1].tobytes()
     alpha = cv2.imencode(".png", np.dstack([good, good[..., 0]]))[1].tobytes()
-    transparent = noisy[:33] + b"\0\0\0\6tRNS\0\1\0\2\0\3\0\0\0\0" + noisy[33:]
+    transparent = noisy[:33] + chunk(b"tRNS", b"\0\1\0\2\0\3") + noisy[33:]
     return {
         "sixteen bits": (wide, "16-bit RGB; pairs are 8-bit RGB"),
         "alpha": (alpha, "8-bit RGB with alpha"),
@@ -123,11 +124,14 @@ def _bad_pictures() -> dict[str, tuple[bytes, str]]:
 
 
 @pytest.mark.parametrize("fault", _bad_pictures())
-def test_a_sequence_with_a_picture_that_is_no_pair_is_left_out_whole(tmp_path: Path, fault: str) -> None:
+def test_a_sequence_with_a_picture_that_is_no_pair_is_left_out_whole(
+    tmp_path: Path, fault: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     data, message = _bad_pictures()[fault]
     root = folder_tree(tmp_path / "set", ["a/1", "a/2", "b/1"])
     (root / "blur/a/2.png").write_bytes(data)
     summary = import_(root, tmp_path / "shards")
+    assert capfd.readouterr().err == ""  # decoders would complain past us
     assert (summary.pairs, len(summary.failed)) == (1, 1)
     assert message in str(summary.failed[0].error)
     assert "a/2.png" in str(summary.failed[0].error)
@@ -257,3 +261,17 @@ def test_shards_are_never_put_into_the_tree(tmp_path: Path) -> None:
     root = folder_tree(tmp_path / "set", ["a"])
     with pytest.raises(SettingsError, match="which is only read"):
         import_(root, root / "shards")
+
+
+def test_who_comes_second_is_told_that_an_import_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = folder_tree(tmp_path / "set", ["a"])
+
+    def meanwhile(*_arguments: Any) -> Any:
+        monkeypatch.undo()
+        with pytest.raises(OutputError, match=r"another blursynth import .* is writing here"):
+            import_(root, tmp_path / "shards")
+        raise RefusedError("tried")
+
+    monkeypatch.setattr(importing, "sequences_of", meanwhile)
+    with pytest.raises(RefusedError, match="tried"):
+        import_(root, tmp_path / "shards")

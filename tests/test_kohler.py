@@ -255,6 +255,11 @@ def test_a_damaged_set_is_refused(made: Path, tmp_path: Path) -> None:
         (tmp_path / "index.json").write_text(json.dumps(index))
         with pytest.raises(RefusedError, match=r"index\.json"):
             open_kohler(tmp_path)
+    index = json.loads((made / "index.json").read_bytes())
+    index["pictures"][0]["trajectories"][0]["path_px"] = 10**400
+    (tmp_path / "index.json").write_text(json.dumps(index))
+    with pytest.raises(RefusedError, match="damaged"):
+        open_kohler(tmp_path)
     (tmp_path / "index.json").write_text("[" * 100_000)
     with pytest.raises(RefusedError, match="damaged"):
         open_kohler(tmp_path)
@@ -274,6 +279,13 @@ def test_small_photographs_and_impossible_settings_are_refused(photos: list[Path
     assert not (tmp_path / "out" / "index.json").exists()
     with pytest.raises(SettingsError, match="176"):
         KohlerConfig((512, 100))
+    with pytest.raises(SettingsError, match="seed -1"):
+        KohlerConfig(seed=-1)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/mine.txt").write_text("x")
+    for overwrite in (False, True):
+        with pytest.raises(SettingsError, match="mine: holds other files"):
+            make_kohler_set(photos[:1], tmp_path / "mine", CONFIG, overwrite=overwrite)
     with pytest.raises(SettingsError, match="0 photographs"):
         make_kohler_set([], tmp_path / "out")
     (tmp_path / "no.png").write_bytes(b"no picture")

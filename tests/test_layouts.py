@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from blursynth.errors import RefusedError, SettingsError
-from blursynth.layouts import open_pairs
+from blursynth.layouts import hide, open_pairs
+from blursynth.layouts.pairs import folders_in
 from layout_samples import folder_tree, gopro_tree, noise, put, tar
 
 
@@ -170,3 +171,45 @@ def test_empty_folders_are_no_data_set(tmp_path: Path) -> None:
 @pytest.mark.shared
 def test_the_development_pairs_are_plain_folders(shared: Path) -> None:
     assert len(open_pairs(shared / "pairs/gopro_dev").pairs) == 9
+
+
+def test_a_long_list_of_hide_is_read_without_searching_the_tree_for_each_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"{number}fromrefused0950.png" for number in range(40)]
+    for name in names:
+        put(tmp_path / "train" / name, noise(0, 2, 2))
+        put(tmp_path / "GT" / name, noise(1, 2, 2))
+    (tmp_path / "train.txt").write_text("\n".join(names))
+    searched: list[Path] = []
+
+    def counted(folder: Path) -> list[Path]:
+        searched.append(folder)
+        return folders_in(folder)
+
+    monkeypatch.setattr(hide, "folders_in", counted)
+    assert len(open_pairs(tmp_path, split="train").pairs) == 40
+    assert len(searched) < 5
+    (tmp_path / "train.txt").write_text("gone.png")
+    with pytest.raises(RefusedError, match=r"train.txt, line 1: 'gone.png' is not in .*train"):
+        open_pairs(tmp_path, split="train")
+
+
+@pytest.mark.parametrize("text", ["../outside.png", "{0}/outside.png"])
+def test_a_list_of_hide_leads_never_out_of_its_tree(tmp_path: Path, text: str) -> None:
+    put(tmp_path / "outside.png", noise(0))
+    put(tmp_path / "HIDE/train/1fromGOPR0950.png", noise(0))
+    put(tmp_path / "HIDE/GT/1fromGOPR0950.png", noise(1))
+    (tmp_path / "HIDE/train.txt").write_text(text.format(tmp_path))
+    with pytest.raises(RefusedError, match="leads out of the tree"):
+        open_pairs(tmp_path / "HIDE", split="train")
+
+
+def test_a_stray_tar_hides_no_tree_of_another_layout(tmp_path: Path) -> None:
+    root = gopro_tree(tmp_path / "GOPRO", tracks=("blur",))
+    (root / "download.tar").write_bytes(b"half a download")
+    assert open_pairs(root).layout == "gopro"
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "alone/download.tar").write_bytes(b"half a download")
+    with pytest.raises(RefusedError, match=r"download\.tar: not a plain tar, or damaged"):
+        open_pairs(tmp_path / "alone")

@@ -1,5 +1,7 @@
 """How much memory there is, and how much a network takes."""
 
+import sys
+
 import psutil
 import pytest
 import torch
@@ -7,7 +9,7 @@ from torch import nn
 
 from blursynth.model import memory as module
 from blursynth.model.lite import Lite, LiteConfig
-from blursynth.model.memory import bytes_per_pixel, free_bytes
+from blursynth.model.memory import bytes_per_pixel, free_bytes, free_gpu_bytes
 from blursynth.model.mscnn import MSCNN, MSCNNConfig
 from blursynth.model.published import NAFNet
 from blursynth.model.published.nafnet import NAFNetConfig
@@ -26,8 +28,22 @@ def test_a_containers_limit_counts(tmp_path: object, monkeypatch: pytest.MonkeyP
     module._CGROUP.joinpath("memory.max").write_text("3000000\n")
     module._CGROUP.joinpath("memory.current").write_text("1000000\n")
     assert free_bytes() == 2_000_000 < unlimited
+    module._CGROUP.joinpath("memory.stat").write_text("anon 300000\ninactive_file 600000\nactive_file 5\n")
+    assert free_bytes() == 2_600_000  # files that were read give way
     module._CGROUP.joinpath("memory.max").write_text("max\n")
     assert free_bytes() > 2_000_000
+
+
+def test_without_psutil_what_is_free_is_known_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    total = psutil.virtual_memory().total
+    monkeypatch.setitem(sys.modules, "psutil", None)
+    assert 0 < free_bytes() < total
+
+
+def test_what_torch_keeps_of_a_gpu_counts_as_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("memory_reserved", 700), ("memory_allocated", 200), ("mem_get_info", (1000, 9000))):
+        monkeypatch.setattr(torch.cuda, name, lambda _device, value=value: value)
+    assert free_gpu_bytes(torch.device("cuda")) == 1500
 
 
 @pytest.mark.parametrize("channels", [16, 32])

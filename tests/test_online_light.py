@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from blursynth.crf import response_curve
-from blursynth.model.online import Crops
 from blursynth.model.online.jpeg import quantisation_tables, through_jpeg, through_libjpeg
 from blursynth.model.online.light import Darkroom, with_noise
+from blursynth.model.online.rendering import Crops
 from blursynth.radiometry import Light, LightChain, render
 from blursynth.radiometry.mosaic import demosaic, mosaic, srgb_of_camera
 from blursynth.radiometry.noise import add_noise

@@ -17,7 +17,7 @@ def test_the_model_folder_is_reached_by_a_link() -> None:
 
 def test_public_names_are_few_and_there() -> None:
     names = blursynth.model.__all__
-    assert len(set(names)) == len(names) <= 16
+    assert len(set(names)) == len(names) <= 12
     assert all(hasattr(blursynth.model, name) for name in names)
 
 

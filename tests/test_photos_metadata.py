@@ -1,6 +1,7 @@
 """Photographs: what comes back besides the pixels, and how they are turned."""
 
 import struct
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -334,3 +335,34 @@ def test_profile_of_grey_is_not_given_to_colour(tmp_path: Path) -> None:
     photos.write_photo(tmp_path / "b.webp", photo, photo.pixels)
     assert photos.read_photo(tmp_path / "b.png").icc_profile == profile
     assert photos.read_photo(tmp_path / "b.webp").icc_profile is None
+
+
+def _large_profile(size: int) -> bytes:
+    return chunk(b"iCCP", b"large\0\0" + zlib.compress(PROFILE + bytes(size), 9))
+
+
+def test_a_png_keeps_a_profile_of_5_mb(tmp_path: Path) -> None:
+    data = png(1, 1, depth=8, colour=2, rows=b"\0\1\2\3", before=_large_profile(5_000_000))
+    photo = photos.decode_photo(data, "a.png")
+    assert photo.icc_profile == PROFILE + bytes(5_000_000)
+    photos.write_photo(tmp_path / "b.png", photo, photo.pixels)
+    assert photos.read_photo(tmp_path / "b.png").icc_profile == photo.icc_profile
+
+
+@pytest.mark.parametrize("kind", ["iCCP", "zTXt", "iTXt"])
+@pytest.mark.parametrize("depth", [8, 16])
+def test_what_would_swell_beyond_all_measure_is_left_out_of_a_png_with_a_word(
+    kind: str, depth: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    packed = zlib.compress(bytes(20_000_000), 9)
+    swelling = {
+        "iCCP": chunk(b"iCCP", b"large\0\0" + packed),
+        "zTXt": chunk(b"zTXt", b"Comment\0\0" + packed),
+        "iTXt": chunk(b"iTXt", b"Comment\0\1\0en\0Comment\0" + packed),
+    }[kind]
+    text = chunk(b"tEXt", b"Author\0Ana")
+    rows = bytes(1 + 3 * depth // 8)
+    photo = photos.decode_photo(png(1, 1, depth=depth, colour=2, rows=rows, before=swelling + text), "a.png")
+    assert photo.icc_profile is None
+    assert photo.png_chunks == ((b"tEXt", b"Author\0Ana"),)
+    assert "more than 16 MB is left out" in caplog.text

@@ -86,4 +86,4 @@ def test_a_field_of_any_value_is_taken_only_if_it_is_of_its_kind(
 def test_what_is_printed_never_drives_a_terminal_or_breaks_a_line(name: str) -> None:
     shown = printable(name)
     assert all(letter.isprintable() for letter in shown)
-    assert shown.encode()  # no lone surrogates
+    assert shown.encode().decode() == shown  # no lone surrogates

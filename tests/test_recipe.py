@@ -73,6 +73,9 @@ def test_minutes_are_shared_among_the_sizes() -> None:
     assert both.config("base", has_gpu=True).network == "lite"
     alone = Budget(20).config("tiny", has_gpu=False)
     assert (alone.minutes, alone.network, alone.precision) == (20, "lite-tiny", "bfloat16")
+    assert Budget(20, init="tiny").config("tiny", has_gpu=True).init == "tiny"
+    with pytest.raises(SettingsError, match="init tiny: weights are of one size"):
+        Budget(20, ("tiny", "base"), init="tiny")
     with pytest.raises(SettingsError, match="size huge: choose from tiny, base"):
         Budget(20, ("huge",))
 

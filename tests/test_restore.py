@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from blursynth.errors import CheckpointError, DeviceError, MachineError, SettingsError
+from blursynth.model import bundled, published
 from blursynth.model import restore as module
 from blursynth.model.checkpoint import Checkpoint, save_checkpoint
 from blursynth.model.lite import Lite, LiteConfig
@@ -446,8 +447,9 @@ def test_names_are_those_of_the_weights_that_come_along(tmp_path: Path, monkeypa
         loaded.append(name)
         return identity()
 
-    monkeypatch.setattr(module, "bundled_names", lambda: ("tiny", "base"))
-    monkeypatch.setattr(module, "load_bundled", load)
+    for each in (bundled, published):
+        monkeypatch.setattr(each, "bundled_names", lambda: ("tiny", "base"))
+    monkeypatch.setattr(published, "load_bundled", load)
     Deblurrer.default(device="cpu")
     Deblurrer.load(device="cpu")
     (tmp_path / "base").write_text("a file of this name changes nothing")

@@ -66,7 +66,7 @@ def test_unknown_words_are_refused_with_the_known_ones(name: str, known: str) ->
     assert getattr(TrainConfig(**{name: known}), name) == known  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("network", "multiple"), [("mscnn", 4), ("lite", 16), ("lite-tiny", 16)])
+@pytest.mark.parametrize(("network", "multiple"), [("mscnn", 4), ("lite", 16), ("lite-tiny", 32)])
 def test_patches_are_such_as_the_network_takes(network: Any, multiple: int) -> None:
     assert TrainConfig(network=network, patch=64 + multiple).patch == 64 + multiple
     with pytest.raises(

@@ -1,6 +1,7 @@
 """What runs train with: shards, photographs, packs of them."""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -51,6 +52,31 @@ def test_photographs_are_set_aside_and_give_moving_crops(photos: Path) -> None:
         assert not np.array_equal(blurry, sharp)
 
 
+def test_two_sizes_of_a_photograph_train_or_validate_together(tmp_path: Path) -> None:
+    names = [f"{name}.x{factor}.png" for name in ("ant", "bee", "cat", "dog", "eel", "fox") for factor in ("1", "1.5")]
+    for number, name in enumerate(names):
+        Image.fromarray(moving_texture(1, 96, 96, seed=number)[0]).save(tmp_path / name)
+    sources = open_sources(tmp_path, TrainConfig(**PLAIN, online=ONLINE, validation_fraction=0.5), CPU)
+    assert len(sources.training) == len(sources.validation) == 6
+    sides = [{name.split(".")[0] for name in side} for side in (sources.training.sources, sources.validation)]
+    assert not sides[0] & sides[1]
+
+
+def test_photographs_of_one_recording_are_shared_out_too(tmp_path: Path) -> None:
+    for number in range(4):
+        Image.fromarray(moving_texture(1, 96, 96, seed=number)[0]).save(tmp_path / f"walk_{number}.png")
+    sources = open_sources(tmp_path, TrainConfig(**PLAIN, online=ONLINE), CPU)
+    assert (len(sources.training), len(sources.validation)) == (3, 1)
+
+
+def test_photographs_too_small_for_the_crops_are_left_out_and_stop_nothing(photos: Path, tmp_path: Path) -> None:
+    Image.fromarray(moving_texture(1, 60, 60, seed=9)[0]).save(photos / "small.png")
+    config = TrainConfig(**PLAIN | {"patch": 96}, online=ONLINE, steps=1, validation_fraction=0)
+    assert train(photos, tmp_path / "run", config).steps == 1
+    with pytest.raises(SettingsError, match="patch 128: larger than pairs of 112 px"):
+        train(photos, tmp_path / "other", replace(config, patch=128))
+
+
 def test_a_pack_gives_what_its_photographs_give(photos: Path, tmp_path: Path) -> None:
     pack_photos(sorted(photos.iterdir()), tmp_path / "photos.pack")
     config = TrainConfig(**PLAIN, online=ONLINE)
@@ -94,26 +120,55 @@ def test_a_folder_without_anything_is_refused(tmp_path: Path) -> None:
 
 
 _BARE = """
+import importlib.util
 import sys
+from dataclasses import replace
 from pathlib import Path
 
-for missing in ("h5py", "cv2", "av", "numba", "click", "rich", "joblib", "imageio_ffmpeg", "psutil"):
-    sys.modules[missing] = None
+missing = ("h5py", "cv2", "av", "numba", "click", "rich", "joblib", "imageio_ffmpeg", "psutil")
+find_spec = importlib.util.find_spec
+importlib.util.find_spec = lambda name, package=None: None if name in missing else find_spec(name, package)
+sys.modules.update(dict.fromkeys(missing))
+"""
+_TRAIN = """
 from blursynth.model.settings import OnlineConfig, TrainConfig
 from blursynth.model.train import train
 
 config = TrainConfig(network="lite-tiny", patch=32, batch=2, workers=0, steps=2, validation_patch=48,
                      validation_pairs=2, online=OnlineConfig(blur_px="3-8"))
-print(train(Path(sys.argv[1]), Path(sys.argv[2]), config).steps)
+print(train(Path("photos.pack"), Path("run"), config).steps)
+"""
+_RECIPE = """
+from blursynth.model.recipe.__main__ import main
+from blursynth.model.recipe.budget import Budget
+
+def short(self, name, *, has_gpu):
+    few = {"steps": 2, "patch": 32, "batch": 2, "workers": 0, "validation_patch": 48, "validation_pairs": 2}
+    return replace(full(self, name, has_gpu=has_gpu), progressive=False, precision="float32", **few)
+
+full, Budget.config = Budget.config, short
+arguments = ["--minutes", "9", "--device", "cpu", "-o", "work", "--weights", "weights"]
+assert main(["photos.pack", *arguments, "--pairs", "pairs", "--online"]) == 0
+assert not Path("work/pairs").exists()
+checkpoint = "work/tiny/best.safetensors"
+assert main(["photos.pack", *arguments, "-o", "again", "--init", checkpoint, "--online"]) == 0
 """
 
 
-def test_photographs_train_on_a_machine_with_little_more_than_torch(photos: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("program", [_TRAIN, _RECIPE], ids=["train", "recipe"])
+def test_photographs_train_on_a_machine_with_little_more_than_torch(photos: Path, tmp_path: Path, program: str) -> None:
     pack_photos(sorted(photos.iterdir()), tmp_path / "photos.pack")
-    arguments = [sys.executable, "-c", _BARE, str(tmp_path / "photos.pack"), str(tmp_path / "run")]
-    done = subprocess.run(arguments, check=False, capture_output=True, text=True)
+    for side in ("blur", "sharp"):
+        (tmp_path / "pairs" / side).mkdir(parents=True)
+        shutil.copy(photos / "0.png", tmp_path / "pairs" / side)
+    done = subprocess.run(
+        [sys.executable, "-c", _BARE + program], check=False, capture_output=True, text=True, cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.strip() == "2"
+    assert done.stdout.split("\n")[0] in {"2", "weights/tiny.safetensors"}
+    if program == _RECIPE:
+        assert "PSNR" in done.stdout
+        assert "SSIM" not in done.stdout  # for want of numba
 
 
 def test_names_of_the_package_are_found_when_they_are_asked_for() -> None:

@@ -107,6 +107,16 @@ def test_each_size_to_come_is_compiled_once_before_the_first_step(
     assert steps == [2] * 5
 
 
+def test_a_stage_of_fewer_crops_than_parts_is_compiled_crop_by_crop(
+    pairs: Path, tmp_path: Path, seen: list[tuple[int, ...]]
+) -> None:
+    watcher = Watcher()
+    settings = config(network="mscnn", progressive=True, patch=16, batch=4, accumulate=4, steps=1, compile="on")
+    train(pairs, tmp_path / "run", settings, progress=watcher)
+    assert not [note for note in watcher.notes if "without it" in note]
+    assert [shape[0] for shape in seen] == [2, 1, 1, 1]  # six crops in four parts, four, two
+
+
 def test_where_it_fails_the_run_says_so_and_goes_on_to_the_same_bits(
     pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from blursynth.errors import CheckpointError, SettingsError
+from blursynth.model.bundled import bundle, load_bundled
 from blursynth.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from blursynth.model.train import newest_run, train
 from training import (
@@ -166,3 +167,38 @@ def test_in_memory_pairs_teach_the_same_and_resuming_may_choose_anew(pairs: Path
     assert "6 pairs are held in the memory of cpu: 0.00 GB" in watcher.notes
     resumed = train(pairs, tmp_path / "parts", config(cache="off"), resume=True)
     assert_same_tensors(resumed.last, whole.last)
+
+
+@pytest.mark.parametrize("mean", [0.0, 0.9])
+def test_weights_to_begin_with_are_those_of_the_first_step(pairs: Path, tmp_path: Path, mean: float) -> None:
+    first = train(pairs, tmp_path / "first", config(steps=3))
+    expected = load_checkpoint(first.best).weights
+    begun = train(
+        pairs, tmp_path / "second", config(init=str(first.best), steps=1, learning_rate=1e-12, ema=mean, seed=9)
+    )
+    found = load_checkpoint(begun.last)
+    assert found.training["init"] == str(first.best)
+    assert all(torch.allclose(tensor, expected[name], atol=1e-9) for name, tensor in found.weights.items())
+    first.best.unlink()
+    changed = config(init="not looked at", steps=2, learning_rate=1e-12, ema=mean, seed=9)
+    assert train(pairs, begun.run, changed, resume=True).steps == 2
+
+
+def test_weights_to_begin_with_may_come_along(pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = train(pairs, tmp_path / "first", config(steps=1))
+    name = bundle("small", load_checkpoint(first.best), "", tmp_path / "weights").stem
+    monkeypatch.setattr("blursynth.model.bundled.bundled_names", lambda: (name,))
+    monkeypatch.setattr("blursynth.model.bundled.load_bundled", lambda _name: load_bundled(_name, tmp_path / "weights"))
+    assert train(pairs, tmp_path / "second", config(init=name, steps=1)).steps == 1
+
+
+def test_weights_of_another_network_or_none_are_refused_in_one_line(pairs: Path, tmp_path: Path) -> None:
+    first = train(pairs, tmp_path / "first", config(steps=1))
+    with pytest.raises(SettingsError, match=r"best\.safetensors: not the weights of a mscnn; choose their --network"):
+        train(pairs, tmp_path / "second", config(init=str(first.best), network="mscnn"))
+    with pytest.raises(CheckpointError, match="huge: no weights of this name come with blursynth"):
+        train(pairs, tmp_path / "second", config(init="huge"))
+    with pytest.raises(SettingsError, match="init: is of no use to a network of your own"):
+        train(pairs, tmp_path / "second", config(init="tiny"), network=torch.nn.Identity())
+    with pytest.raises(SettingsError, match="init: a name or a file"):
+        config(init="")

@@ -123,11 +123,11 @@ def command(
 
 
 def _print(evaluation: "Evaluation", screen: Screen, *, published: bool, as_json: bool) -> None:
-    from blursynth.model.evaluation import (  # noqa: PLC0415
+    from blursynth.model.evaluation import published_of  # noqa: PLC0415
+    from blursynth.model.evaluation.table import (  # noqa: PLC0415
         comparison_text,
         data_text,
         definitions_text,
-        published_of,
         published_text,
     )
 

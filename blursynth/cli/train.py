@@ -29,6 +29,7 @@ __all__ = ["command"]
     help="Settings for what is not given: Nah et al.'s, or the best we know.  [default: paper]",
 )
 @click.option("--network", default="mscnn", show_default=True, type=click.Choice(["mscnn", "lite", "lite-tiny"]))
+@click.option("--init", metavar="NAME|FILE", help="Begin with these weights: a name that comes along, or a checkpoint.")
 @click.option("--steps", default=900_000, show_default=True, type=click.IntRange(min=1), help="Stop after these.")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Stop after this time, schedule finished.")
 @click.option("--patch", default=256, show_default=True, help="Side of the crops, px.")

@@ -1,7 +1,6 @@
 """Frames in, blurry images out; PNG files as they are."""
 
 import struct
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from blursynth.crf import ResponseCurve
 from blursynth.errors import PhotoError
 from blursynth.files import check_regular_file, printable
+from blursynth.photos.png import is_whole
 
 __all__ = ["Image", "encode_png", "largest_difference", "linear_light_mean", "read_png", "rounded_mean"]
 
@@ -48,19 +48,10 @@ def _is_sound(data: bytes) -> bool:
 
     OpenCV would tell too, but on stderr, past us.
     """
-    view, place = memoryview(data), len(_SIGNATURE)
-    if not data.startswith(_SIGNATURE) or data[place + 4 : place + 8] != b"IHDR":
+    if not is_whole(data):
         return False
-    width, height = struct.unpack_from(">II", data, place + 8)
-    while place + 12 <= len(data):
-        length, kind = struct.unpack_from(">I4s", data, place)
-        end = place + 12 + length
-        if end > len(data) or zlib.crc32(view[place + 4 : end - 4]) != int.from_bytes(view[end - 4 : end]):
-            return False
-        if kind == b"IEND":
-            return bool(0 < width * height <= _MAX_PIXELS)
-        place = end
-    return False
+    width, height = struct.unpack_from(">II", data, 16)
+    return bool(0 < width * height <= _MAX_PIXELS)
 
 
 def is_whole_png(path: Path) -> bool:

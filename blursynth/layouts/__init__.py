@@ -1,8 +1,7 @@
 """The layouts of the community's data sets: GOPRO_Large, REDS, HIDE, RealBlur, plain folders, BasicSR, WebDataset."""
 
 from blursynth.layouts.exporting import WRITTEN_LAYOUTS, ExportSummary, export_shards
-from blursynth.layouts.importing import ImportSummary, SequenceSummary, import_tree
-from blursynth.layouts.pairs import FilePair
+from blursynth.layouts.importing import ImportSummary, import_tree
 from blursynth.layouts.tree import READ_LAYOUTS, DataSet, PairTree, open_data_set, open_pairs
 from blursynth.layouts.writing import Crop
 
@@ -12,10 +11,8 @@ __all__ = [
     "Crop",
     "DataSet",
     "ExportSummary",
-    "FilePair",
     "ImportSummary",
     "PairTree",
-    "SequenceSummary",
     "export_shards",
     "import_tree",
     "open_data_set",

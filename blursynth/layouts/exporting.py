@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
@@ -11,8 +12,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from blursynth.engine import Engine, Failure, run_tasks
-from blursynth.errors import BlursynthError, SettingsError
-from blursynth.files import locked, make_directory, printable, sweep, write_bytes
+from blursynth.errors import BlursynthError, RefusedError, SettingsError
+from blursynth.files import as_output_error, locked, make_directory, printable, sweep, write_bytes
 from blursynth.layouts.naming import NamedPair, name_pairs
 from blursynth.layouts.writing import Crop, LmdbTask, PictureTask, TarTask, Task, VideoTask, is_written, write
 from blursynth.progress import SILENT, Progress
@@ -86,8 +87,8 @@ def export_shards(
     ------
     SettingsError
         If a setting makes no sense, or the folder holds other files, or another export and ``overwrite`` is false.
-    ShardError
-        If a shard is missing or damaged.
+    RefusedError
+        If a shard is missing or damaged, there are no pairs, or two of them would get one name.
     OutputError
         If the disk says no; what was finished stays.
     """
@@ -102,13 +103,17 @@ def export_shards(
     _check_crop(pairs, crop)
     tasks = list(_PLANNERS[layout](_Job(shards, output, pairs, crop, engine.num_workers)))
     marker = _marker(shards, layout, crop, tasks)
+    if twice := [name for name, count in Counter(marker["files"]).items() if count > 1]:
+        raise RefusedError(
+            f"{printable(shards)}: pairs of different sides would both be {printable(twice[0])}; "
+            "bring each side into a folder of its own"
+        )
     make_directory(output)
     with locked(output, "another blursynth export"):
         _prepare(output, marker, overwrite=overwrite)
         left = [task for task in tasks if overwrite or not is_written(task)]
         _write(left, engine, progress)
-    kept = sum(len(task.pairs) for task in tasks if task not in left)
-    return ExportSummary(output, layout, len(pairs), kept if layout != "basicsr" else kept // 2)
+    return ExportSummary(output, layout, len(pairs), len(pairs) - len({pair for task in left for pair in task.pairs}))
 
 
 def _check_crop(pairs: Sequence[NamedPair], crop: Crop | None) -> None:
@@ -167,10 +172,13 @@ def _remove(output: Path, name: str) -> None:
     """Remove a file of an earlier export; a list that was tampered with leads nowhere else."""
     parts = PurePosixPath(name)
     path = output / parts
-    if parts.is_absolute() or ".." in parts.parts or not path.parent.resolve().is_relative_to(output.resolve()):
+    if not name.isprintable() or parts.is_absolute() or ".." in parts.parts:
         return
-    with suppress(OSError):
+    if not path.parent.resolve().is_relative_to(output.resolve()):
+        return
+    with as_output_error(path), suppress(NotADirectoryError):
         path.unlink(missing_ok=True)
+    with suppress(OSError):
         for folder in path.relative_to(output).parents[:-1]:
             (output / folder).rmdir()  # if it is empty now
 

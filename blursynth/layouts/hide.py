@@ -73,22 +73,15 @@ def _listed(root: Path, folder: Path, group: Path) -> frozenset[str] | None:
     path = next((path for path in lists if path.is_file()), None)
     if path is None:
         return None
-    names = set()
+    # Lists name a picture from the root, from its folder, or by its name alone.
+    starts = (root, folder, *folders_in(folder))
+    place, names = group.resolve(), set()
     for whence, line in read_list(path):
-        blurry = _blurry_of(root, folder, line.split()[0], whence)
-        if blurry.parent.resolve() == group.resolve():
+        text = line.split()[0]
+        start = next((start for start in starts if (start / text).is_file()), None)
+        if start is None:
+            raise RefusedError(f"{whence}: {printable(text)!r} is not in {printable(folder)}; fetch the data set again")
+        blurry = inside(start, text, whence)
+        if blurry.parent.resolve() == place:
             names.add(blurry.name)
     return frozenset(names)
-
-
-def _blurry_of(root: Path, folder: Path, text: str, whence: str) -> Path:
-    """Return the blurry file that a line means: lists name it from the root, from its folder, or by its name alone."""
-    tried: list[RefusedError] = []
-    for start in (root, folder, *folders_in(folder)):
-        try:
-            return inside(start, text, whence)
-        except RefusedError as error:
-            if "refused" in str(error):
-                raise
-            tried.append(error)
-    raise RefusedError(f"{whence}: {printable(text)!r} is not in {printable(folder)}; fetch the data set again")

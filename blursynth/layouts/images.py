@@ -16,6 +16,7 @@ from blursynth.errors import PhotoError
 from blursynth.files import printable
 from blursynth.layouts.basicsr import DATA_NAME, lmdb_library
 from blursynth.layouts.pairs import Place
+from blursynth.photos.png import is_whole
 
 __all__ = ["PNG_LEVEL", "PictureReader", "decode", "encode_png", "size_of"]
 
@@ -24,7 +25,6 @@ Image = NDArray[np.uint8]
 _MAX_BYTES = 1 << 29
 _MAX_PIXELS = 1 << 28
 _PNG = b"\x89PNG\r\n\x1a\n"
-_PNG_END = b"IEND\xaeB`\x82"
 _PNG_RGB = (8, 2)
 _JPEG_FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 _JPEG_START_OF_SCAN = 0xDA
@@ -132,8 +132,8 @@ def size_of(data: bytes, name: object) -> tuple[int, int]:
 
 def _png_header(data: bytes) -> tuple[int, int, str]:
     width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
-    if not data.rstrip(b"\0\r\n").endswith(_PNG_END):
-        return height, width, "cut short; fetch it again"
+    if not is_whole(data):  # OpenCV would tell too, but on stderr, past us
+        return height, width, "damaged or cut short; fetch it again"
     if (depth, colour) == _PNG_RGB and 0 <= data.find(b"tRNS", 33) < data.find(b"IDAT", 33):
         return height, width, "RGB with a transparent colour; pairs are 8-bit RGB: convert it first"
     if (depth, colour) != _PNG_RGB:

@@ -25,6 +25,8 @@ from blursynth.shards import Codec, Entry, ShardWriter
 
 __all__ = ["ImportSummary", "SequenceSummary", "import_tree"]
 
+_WORK = "another blursynth import"
+
 
 @dataclass(frozen=True, slots=True)
 class SequenceSummary:
@@ -121,7 +123,7 @@ def import_tree(
     config = ImportConfig(found.layout, "+".join(sorted(set(found.tracks.values()))), codec)
     engine = engine or Engine()
     listed = [(split, pair) for split in found.tracks for pair in found.pairs(split)]
-    with open_folder(output, config, overwrite=overwrite, progress=progress) as folder:
+    with open_folder(output, config, work=_WORK, overwrite=overwrite, progress=progress) as folder:
         sequences = sequences_of(listed, config, found.name, engine.num_workers, progress)
         usable = [sequence for sequence in sequences if not sequence.error]
         if not usable:

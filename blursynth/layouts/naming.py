@@ -83,10 +83,7 @@ def name_pairs(directory: Path, *, digits: int = 6) -> list[NamedPair]:
     """
     groups: dict[tuple[str, str], dict[str, list[NamedPair]]] = defaultdict(lambda: defaultdict(list))
     for entry in Manifest.read(directory):
-        entry.check_size(directory)
-        with Shard(entry.path(directory)) as shard:
-            if (len(shard), shard.size) != (entry.pairs, (entry.height, entry.width)):
-                raise RefusedError(f"{printable(shard.path)}: holds other pairs than the manifest says; make it again")
+        with entry.opened(directory) as shard:
             found = _of_shard(shard, entry)
         groups[entry.split, found[0].sequence][entry.source_sha256] += found
     if not groups:

@@ -165,11 +165,19 @@ _LOOKED_FOR = {
 
 
 def _recognised(path: Path) -> str:
-    found = [name for name, module in _LAYOUTS.items() if module.sides(path)]
+    found, refusal = [], None
+    for name, module in _LAYOUTS.items():
+        try:
+            if module.sides(path):
+                found.append(name)
+        except RefusedError as error:  # perhaps a stray tar in a tree of another layout
+            refusal = refusal or error
     if len(found) > 1:
         raise SettingsError(f"{printable(path)}: could be {' or '.join(found)}; choose with --layout")
     if found:
         return found[0]
+    if refusal:
+        raise refusal
     if path.is_dir() and gopro.holds_frames_only(path):
         raise RefusedError(
             f"{printable(path)}: GOPRO_Large_all, sharp frames only; 'blursynth gopro rebuild' makes pairs of them"

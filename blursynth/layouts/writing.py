@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from blursynth.encoding import write_h264
 from blursynth.errors import OutputError
-from blursynth.files import make_directory, printable, replacing, write_bytes
+from blursynth.files import make_directory, printable, replacing, write_bytes, write_together
 from blursynth.layouts.basicsr import DATA_NAME, META_NAME, lmdb_library
 from blursynth.layouts.images import PNG_LEVEL, encode_png
 from blursynth.layouts.naming import NamedPair, key_of
@@ -163,9 +163,9 @@ def _read(directory: Path, pairs: Sequence[NamedPair]) -> Iterator[tuple[NDArray
 
 
 def _write_pictures(task: PictureTask) -> None:
-    for names, images in zip(task.names, _read(task.shards, task.pairs), strict=True):
-        for name, image in zip(names, images, strict=True):
-            write_bytes(task.output / name, encode_png(image), overwrite=True)
+    pairs = zip(task.names, _read(task.shards, task.pairs), strict=True)
+    pictures = (picture for names, images in pairs for picture in zip(names, images, strict=True))
+    write_together(((task.output / name, encode_png(image)) for name, image in pictures), overwrite=True)
 
 
 def _write_tar(task: TarTask) -> None:

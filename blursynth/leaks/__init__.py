@@ -3,17 +3,12 @@
 from blursynth.leaks.audit import audit
 from blursynth.leaks.clips import AuditedClip, gopro_split, read_clips
 from blursynth.leaks.likeness import Likeness, find_alike, likeness
-from blursynth.leaks.report import AuditReport, LookAlike, NearInTime, SameContent, SharedRecording, Side
+from blursynth.leaks.report import AuditReport
 
 __all__ = [
     "AuditReport",
     "AuditedClip",
     "Likeness",
-    "LookAlike",
-    "NearInTime",
-    "SameContent",
-    "SharedRecording",
-    "Side",
     "audit",
     "find_alike",
     "gopro_split",

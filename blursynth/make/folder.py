@@ -63,6 +63,7 @@ def open_folder(
     path: Path,
     settings: Settings,
     *,
+    work: str = "another blursynth make",
     overwrite: bool = False,
     part: tuple[int, int] | None = None,
     progress: Progress = SILENT,
@@ -73,6 +74,8 @@ def open_folder(
     ----------
     settings
         Of what will be written; a folder holds pairs of one setting.
+    work
+        Who writes, for the message of another run.
     overwrite
         Whether pairs of other settings may be replaced.
     part
@@ -87,7 +90,7 @@ def open_folder(
     """
     make_directory(path)
     share = f"{part[0]}-of-{part[1]}" if part else ""
-    with locked(path, "another blursynth make", share=share):
+    with locked(path, work, share=share):
         for left in sweep(path):
             progress.note(f"{left.name}: left by a killed run, removed")
         manifest = Manifest.read(path, must_exist=False, part=part)

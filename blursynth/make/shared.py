@@ -14,7 +14,7 @@ from blursynth.recordings import parse_split
 from blursynth.rendition import output_curves
 from blursynth.shards import CODECS, SCHEMA
 
-__all__ = ["Store", "normalise", "plain_values", "settings_sha256", "shard_stem"]
+__all__ = ["Store", "check_seed", "normalise", "plain_values", "settings_sha256", "shard_stem"]
 
 Store = Literal["codes", "linear"]
 
@@ -38,12 +38,23 @@ def normalise(config: Any) -> None:
     if config.split is not None:
         shares = parse_split(config.split)
         object.__setattr__(config, "split", ",".join(f"{name}:{share:g}" for name, share in shares.items()))
-    if not 0 <= config.seed < 1 << 63:
-        raise SettingsError(f"seed {config.seed}: choose a number from 0 to 2^63 - 1")
+    check_seed(config.seed)
     if config.codec not in CODECS:
         raise SettingsError(f"codec {config.codec!r} is unknown; choose one of {', '.join(CODECS)}")
     if config.store not in {"codes", "linear"}:
         raise SettingsError(f"store {config.store!r} is unknown; choose codes or linear")
+
+
+def check_seed(seed: int) -> None:
+    """Refuse what random draws cannot be keyed by.
+
+    Raises
+    ------
+    SettingsError
+        If it is not from 0 to 2^63 - 1.
+    """
+    if not 0 <= seed < 1 << 63:
+        raise SettingsError(f"seed {seed}: choose a number from 0 to 2^63 - 1")
 
 
 def plain_values(config: Any) -> dict[str, Any]:

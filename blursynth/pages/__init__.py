@@ -2,7 +2,6 @@
 
 from blursynth.pages.charts import Series, curves, histogram
 from blursynth.pages.comparing import compare_page
-from blursynth.pages.images import data_uri, encode
 from blursynth.pages.markup import escape, facts, headline_numbers, table
 from blursynth.pages.shell import page
 from blursynth.pages.slider import Picture, slider
@@ -12,8 +11,6 @@ __all__ = [
     "Series",
     "compare_page",
     "curves",
-    "data_uri",
-    "encode",
     "escape",
     "facts",
     "headline_numbers",

@@ -16,6 +16,7 @@ from PIL.ExifTags import IFD, Base
 from PIL.JpegImagePlugin import JpegImageFile, get_sampling
 
 from blursynth.photos.photo import PNG_COLOUR, JpegCoding, Photo
+from blursynth.photos.png import chunks
 
 __all__ = [
     "EXIF_PREFIX",
@@ -134,30 +135,28 @@ def png_chunks(data: bytes) -> tuple[tuple[bytes, bytes], ...]:
 
     XMP is kept elsewhere, and EXIF disguised as text would still say how to turn.
     """
-    chunks, at = [], 8
-    while at + 12 <= len(data):
-        size, kind = struct.unpack_from(">I4s", data, at)
-        body = data[at + 8 : at + 8 + size] if kind in PNG_COLOUR | _PNG_TEXT else b""
+    kept = []
+    for kind, begin, end in chunks(data):
+        body = data[begin + 8 : end - 4] if kind in PNG_COLOUR | _PNG_TEXT else b""
         if body and not body.startswith((_PNG_XMP, b"Raw profile type ")):
-            chunks.append((kind, body))
-        at += 12 + size
-    return tuple(chunks)
+            kept.append((kind, body))
+    return tuple(kept)
 
 
 def pack_png_chunks(photo: Photo) -> bytes:
     """Return a PNG's metadata as the chunks to stand between its header and its pixels."""
-    chunks = list(photo.png_chunks)
+    packed = list(photo.png_chunks)
     if photo.icc_profile:
-        chunks.append((b"iCCP", b"ICC profile\0\0" + zlib.compress(photo.icc_profile)))
+        packed.append((b"iCCP", b"ICC profile\0\0" + zlib.compress(photo.icc_profile)))
     if photo.dpi:
-        chunks.append((b"pHYs", struct.pack(">IIB", *(round(value / 0.0254) for value in photo.dpi), 1)))  # per metre
+        packed.append((b"pHYs", struct.pack(">IIB", *(round(value / 0.0254) for value in photo.dpi), 1)))  # per metre
     if photo.exif:
-        chunks.append((b"eXIf", photo.exif))
+        packed.append((b"eXIf", photo.exif))
     if photo.xmp:
-        chunks.append((b"iTXt", _PNG_XMP + b"\0\0\0\0" + photo.xmp))
+        packed.append((b"iTXt", _PNG_XMP + b"\0\0\0\0" + photo.xmp))
     return b"".join(
         struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(body, zlib.crc32(kind)))
-        for kind, body in chunks
+        for kind, body in packed
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO
 
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.ImageFile import ImageFile
@@ -17,6 +17,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from blursynth.errors import PhotoError
 from blursynth.photos.photo import PhotoFormat
+from blursynth.photos.png import MAX_INFLATED_BYTES
 
 __all__ = ["open_photo", "pillow_limits"]
 
@@ -52,14 +53,16 @@ def open_photo(file: IO[bytes], file_format: PhotoFormat) -> ImageFile:
 
 @contextmanager
 def pillow_limits(max_pixels: int) -> Iterator[None]:
-    """Put our limit in the place of Pillow's, and silence its warnings of odd metadata.
+    """Put our limits in the place of Pillow's, and silence its warnings of odd metadata.
 
-    Both are settings of the process: without the lock, two threads would each restore what the other had set.
+    All are settings of the process: without the lock, two threads would each restore what the other had set.
     """
     with _lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, max_pixels
+        before = Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK
+        Image.MAX_IMAGE_PIXELS = max_pixels
+        PngImagePlugin.MAX_TEXT_CHUNK = MAX_INFLATED_BYTES  # colour profiles of 1 MB and more are real
         try:
             yield
         finally:
-            Image.MAX_IMAGE_PIXELS = before
+            Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = before

@@ -1,6 +1,7 @@
 """Read a photograph: check that the file is one, decode it to full depth, turn it upright."""
 
 import io
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,8 +29,11 @@ from blursynth.photos.metadata import (
 )
 from blursynth.photos.photo import Photo, PhotoFormat, Samples, recolour
 from blursynth.photos.pillow import open_photo, pillow_limits
+from blursynth.photos.png import MAX_INFLATED_BYTES, without_swelling
 
 __all__ = ["decode_photo", "read_photo"]
+
+logger = logging.getLogger(__name__)
 
 _FORMAT_OF_MAGIC: dict[bytes, PhotoFormat] = {
     **dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "TIFF"),
@@ -43,8 +47,6 @@ _MODES = {
     **dict.fromkeys(("I;16", "I;16B"), ("I;16", "I;16")),
     **dict.fromkeys(("P", "PA", "RGB", "RGBA", "RGBX", "YCbCr"), ("RGB", "RGBA")),
 }
-
-
 _BAND_PX = 1 << 18
 
 
@@ -89,6 +91,9 @@ def decode_photo(data: bytes, name: str, *, max_pixels: int = 500_000_000, max_b
 
 def _decode_data(data: bytes, max_pixels: int, max_bytes: int | None) -> Photo:
     file_format = _identify(data[:64])
+    if file_format == "PNG" and len(lean := without_swelling(data)) < len(data):
+        logger.warning("a colour profile or text of more than %d MB is left out", MAX_INFLATED_BYTES >> 20)
+        data = lean
     with pillow_limits(max_pixels), open_photo(io.BytesIO(data), file_format) as image:
         _check_header(image, max_pixels)
         is_deep = _is_deep(image, file_format, data)

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from blursynth.decoding import decode, to_rgb
 from blursynth.motion import step, view
-from blursynth.pages import data_uri, encode, escape
+from blursynth.pages import escape
+from blursynth.pages.images import data_uri, encode
 from blursynth.pages.scales import linear_axis, number_text
 from blursynth.video import VideoInfo
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 import blursynth
 from blursynth.errors import PhotoError
 from blursynth.files import check_regular_file, printable
-from blursynth.pages import Picture, curves, data_uri, encode, escape, headline_numbers, page, slider
-from blursynth.pages.images import reduced
+from blursynth.pages import Picture, curves, escape, headline_numbers, page, slider
+from blursynth.pages.images import data_uri, encode, reduced
 from blursynth.pages.scales import number_text
 from blursynth.photos import read_photo
 from blursynth.report.card import card_html

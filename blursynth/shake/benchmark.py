@@ -157,7 +157,7 @@ def open_kohler(path: Path) -> KohlerSet:
             )
         trials = tuple(_trials(path, index["pictures"]))
         settings = dict(index["settings"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise RefusedError(f"{printable(index_path)}: damaged, or not an index of the {BENCHMARK_NAME}") from error
     return KohlerSet(path, sha256_of(index_path), settings, trials)
 

@@ -14,8 +14,8 @@ from blursynth.files import printable, sha256_of
 
 from ..bundled import bundled_names
 from ..device import choose_device
-from ..published import AnyNetwork
-from ..restore import Deblurrer, load_network
+from ..published import AnyNetwork, load_network
+from ..restore import Deblurrer
 from .results import BLURRY_INPUT
 
 __all__ = ["Method", "load_methods"]

@@ -12,17 +12,15 @@ installed, the CPU renders with it.
 from .batch import Batch
 from .packing import load_pack, pack_photos
 from .photos import PhotoSet, photo_set, read_set
-from .rendering import Crops, shake_crops
+from .rendering import shake_crops
 from .sampling import mean_of_views
-from .shots import Shot, draw_shot
+from .shots import draw_shot
 from .stream import SampleRule, photo_batches
 
 __all__ = [
     "Batch",
-    "Crops",
     "PhotoSet",
     "SampleRule",
-    "Shot",
     "draw_shot",
     "load_pack",
     "mean_of_views",

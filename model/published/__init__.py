@@ -1,10 +1,12 @@
 """Networks with weights that others have published.
 
-`load_published` reads a file of PyTorch, `load_any` a file of PyTorch or a checkpoint of ours.
+`load_published` reads a file of PyTorch, `load_any` a file of PyTorch or a checkpoint of ours, `load_network` those and
+what comes with blursynth.
 """
 
 from pathlib import Path
 
+from blursynth.model.bundled import bundled_names, is_bundled, load_bundled
 from blursynth.model.checkpoint import load_checkpoint, restore_network
 from blursynth.model.networks import Network
 
@@ -12,7 +14,9 @@ from .deepdeblur import CentredMSCNN, deepdeblur_network
 from .nafnet import NAFNet, is_nafnet, nafnet_network
 from .reading import is_torch_file, read_state
 
-__all__ = ["AnyNetwork", "CentredMSCNN", "NAFNet", "load_any", "load_published"]
+__all__ = ["AnyNetwork", "CentredMSCNN", "NAFNet", "load_any", "load_network", "load_published"]
+
+_DEFAULT = "tiny"
 
 AnyNetwork = Network | NAFNet
 
@@ -55,3 +59,23 @@ def load_any(path: Path) -> AnyNetwork:
         If it is neither, or cannot be used.
     """
     return load_published(path) if is_torch_file(path) else restore_network(load_checkpoint(path))
+
+
+def load_network(model: str | Path | None = None) -> AnyNetwork:
+    """Load the network of a name or a file.
+
+    Parameters
+    ----------
+    model
+        A name among those that come with blursynth, or a checkpoint or published weights. Without it, the default.
+
+    Raises
+    ------
+    CheckpointError
+        If it is not there or cannot be used.
+    """
+    if isinstance(model, Path):
+        return load_any(model)
+    if model is None:
+        return load_bundled(next(iter(bundled_names()), _DEFAULT))
+    return load_bundled(model) if is_bundled(model) else load_any(Path(model))

@@ -49,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=25.0, help="of training")
     parser.add_argument("--sizes", default="tiny", help="tiny, base, or both with a comma")
     parser.add_argument("--exclude", action="append", default=[], metavar="PATTERN", help="names to leave out")
+    parser.add_argument("--init", metavar="NAME|FILE", help="weights to begin with: a bundled name or a checkpoint")
+    parser.add_argument("--online", action="store_true", help="shake while training; so it is on a GPU anyway")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--pairs", type=Path, help="folder with blur/ and sharp/ to score with")
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="where the results go")
@@ -61,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         made = make_weights(
             options.photos,
             options.output,
-            Budget(options.minutes, tuple(options.sizes.split(",")), options.device),
+            Budget(options.minutes, tuple(options.sizes.split(",")), options.device, options.init, options.online),
             exclude=options.exclude,
             pairs=options.pairs,
             weights=options.weights,

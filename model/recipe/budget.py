@@ -11,7 +11,7 @@ import torch
 from blursynth.errors import SettingsError
 from blursynth.progress import SILENT, Progress
 
-from ..device import autocast, choose_device
+from ..device import autocast, choose_device, memory_errors
 from ..networks import build_network, network_config
 from ..optimizers import build_optimizer
 from ..presets import PRESETS
@@ -46,13 +46,15 @@ _CPU = {
     "precision": "bfloat16",
 }
 
+_GPU = {"workers": 16}  # or as many as there are processors: drawing a shake takes one of them 5 to 10 ms
+
 SIZES: Mapping[str, Size] = {
     "tiny": Size(
         share=1.0,
-        gpu={"network": "lite-tiny", "batch": 128, "learning_rate": 1.4e-3},
+        gpu=_GPU | {"network": "lite-tiny", "batch": 128, "learning_rate": 1.4e-3},
         cpu=_CPU | {"network": "lite-tiny", "batch": 16, "workers": 1},
     ),
-    "base": Size(share=3.0, gpu={"network": "lite", "batch": 64}, cpu=_CPU | {"network": "lite", "batch": 8}),
+    "base": Size(share=3.0, gpu=_GPU | {"network": "lite", "batch": 64}, cpu=_CPU | {"network": "lite", "batch": 8}),
 }  # fmt: skip
 
 
@@ -68,11 +70,17 @@ class Budget:
         Names of `SIZES`.
     device
         ``auto``, ``cpu``, ``cuda``, ``mps``.
+    init
+        Weights to begin with, of the one size that there is then; see `TrainConfig`.
+    is_online
+        Whether photographs are shaken while they train even without a GPU.
     """
 
     minutes: float
     sizes: tuple[str, ...] = ("tiny",)
     device: str = "auto"
+    init: str | None = None
+    is_online: bool = False
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.sizes if name not in SIZES]
@@ -80,13 +88,16 @@ class Budget:
             raise SettingsError(f"size {', '.join(unknown) or 'none'}: choose from {', '.join(SIZES)}")
         if not 0 < self.minutes < math.inf:
             raise SettingsError(f"minutes {self.minutes:g}: must be more than 0")
+        if self.init and len(self.sizes) > 1:
+            raise SettingsError(f"init {self.init}: weights are of one size; choose it with --sizes")
 
     def config(self, name: str, *, has_gpu: bool) -> TrainConfig:
         """Return the settings of the run that trains one size."""
         size = SIZES[name]
         minutes = self.minutes * size.share / sum(SIZES[each].share for each in self.sizes)
         chosen = dict(size.gpu if has_gpu else size.cpu)
-        return TrainConfig(**PRESETS["fast"] | chosen | {"minutes": minutes, "online": ONLINE, "device": self.device})
+        ours = {"minutes": minutes, "online": ONLINE, "device": self.device, "init": self.init}
+        return TrainConfig(**PRESETS["fast"] | chosen | ours)
 
 
 def affordable(budget: Budget, progress: Progress = SILENT) -> Budget:
@@ -94,7 +105,8 @@ def affordable(budget: Budget, progress: Progress = SILENT) -> Budget:
     sizes = []
     for name in budget.sizes:
         config = budget.config(name, has_gpu=True)
-        rate = samples_per_second(config)
+        with memory_errors("leave the larger of --sizes out"):
+            rate = samples_per_second(config)
         total = rate * 60 * (config.minutes or 0)
         progress.note(f"{name}: {rate:.0f} crops of {config.patch} px a second, {total:,.0f} in {config.minutes:g} min")
         if total >= _LEAST_SAMPLES:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,8 @@ def make_weights(
     """
     has_gpu = choose_device(budget.device).type == "cuda"
     prepared = prepare_photographs(photos, work / "photographs", exclude=exclude, progress=progress)
-    data = work / "photographs" if has_gpu else shake_once(prepared, work / "pairs", progress)
+    is_online = has_gpu or budget.is_online
+    data = work / "photographs" if is_online else shake_once(prepared, work / "pairs", progress)
     if has_gpu:
         budget = affordable(budget, progress)
     made = []
@@ -90,20 +92,22 @@ def _finish(name: str, result: TrainResult, config: TrainConfig, pairs: Path | N
 
 
 def score_pairs(checkpoint: Path, pairs: Path, device: str = "auto") -> dict[str, Any]:
-    """Return mean PSNR and SSIM (see `metrics`) of the images of ``blur/`` and of what is restored from them."""
+    """Return mean PSNR and, with numba, SSIM (see `metrics`) of the images of ``blur/`` and of their restored ones."""
     names = sorted(path.name for path in (pairs / "blur").iterdir()) if (pairs / "blur").is_dir() else []
     if not names:
         raise SettingsError(f"{printable(pairs)}: no pictures in blur/")
     deblurrer = Deblurrer.load(checkpoint, device=device)
+    metrics = (psnr, ssim) if find_spec("numba") else (psnr,)
     rows = []
     for name in names:
         blurry, sharp = (read_pixels((pairs / side / name).read_bytes(), name) for side in ("blur", "sharp"))
         restored = deblurrer(blurry)
-        rows.append([psnr(blurry, sharp), psnr(restored, sharp), ssim(blurry, sharp), ssim(restored, sharp)])
+        rows.append([metric(image, sharp) for metric in metrics for image in (blurry, restored)])
     means = np.mean(rows, axis=0)
-    return {
+    scores = {
         "images": len(rows),
         "PSNR, RGB, uint8, mean over images": f"{means[0]:.2f} dB blurry, {means[1]:.2f} dB restored",
-        "SSIM, RGB, Gaussian 11x11, sigma 1.5": f"{means[2]:.4f} blurry, {means[3]:.4f} restored",
-        "least gain of an image": f"{min(row[1] - row[0] for row in rows):+.2f} dB",
     }
+    if len(metrics) > 1:
+        scores["SSIM, RGB, Gaussian 11x11, sigma 1.5"] = f"{means[2]:.4f} blurry, {means[3]:.4f} restored"
+    return scores | {"least gain of an image": f"{min(row[1] - row[0] for row in rows):+.2f} dB"}

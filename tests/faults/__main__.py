@@ -4,7 +4,7 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,7 +20,11 @@ from faults.watching import listening
 CASES: tuple[Case, ...] = (
     *videos.CASES, *pictures.CASES, *shards.CASES, *checkpoints.CASES, *manifests.CASES, *options.CASES,
 )  # fmt: skip
+FAMILIES = ("cases", "sources", "kills", "disk", "processes", "memory", "fuzz", "guided")
 _DOCS = Path(__file__).parents[2] / "docs" / "reliability.md"
+_SLOW = {"train", "make --jobs 2"}  # of which not every call is let fail, but one in
+_STEP = 5  # which is no multiple of the calls that it takes to write a file
+_GUIDED = ("shard", "manifest", "pack")
 _Work = Callable[[Launcher, Goods, Path], Trial]
 
 
@@ -49,7 +53,9 @@ def _trials(arguments: argparse.Namespace, scratch: Path) -> list[tuple[str, _Wo
         return lambda launcher, goods, root: kill_at_random(JOBS[number], count, launcher, goods, root)
 
     def on_disk(work: Callable[..., Trial], number: int) -> _Work:
-        return lambda launcher, goods, root: work(JOBS[number], launcher, goods, root)
+        is_long = work is disk.fail_each_call and JOBS[number].name in _SLOW
+        options = {"step": _STEP} if is_long else {}
+        return lambda launcher, goods, root: work(JOBS[number], launcher, goods, root, **options)
 
     def fed(name: str, **options: int) -> _Work:
         return lambda launcher, goods, _root: fuzz.fuzz(name, arguments.mutants, launcher, goods, **options)
@@ -65,7 +71,7 @@ def _trials(arguments: argparse.Namespace, scratch: Path) -> list[tuple[str, _Wo
     found += [("memory", trial) for trial in memory.TRIALS]
     found += [("fuzz", fed(name)) for name in fuzz.READERS]
     if arguments.guided:
-        found += [("guided", fed(name, guided_seconds=arguments.guided)) for name in ("shard", "manifest", "pack")]
+        found += [("guided", fed(name, guided_seconds=arguments.guided)) for name in _GUIDED]
     return found
 
 
@@ -76,31 +82,42 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--guided", type=int, default=20, metavar="SECONDS", help="Of atheris for each reader; 0: none."
     )
-    parser.add_argument("--only", default="", help="Only what belongs here: cases, kills, disk, processes, …")
+    parser.add_argument(
+        "--only", default="", metavar="A,B", help=f"Only these of {', '.join(FAMILIES)}; the table says so."
+    )
     parser.add_argument("--no-table", action="store_true", help="Leave the documentation as it is.")
     return parser.parse_args()
+
+
+def how_it_ran(arguments: argparse.Namespace, families: Collection[str]) -> str:
+    """Say what ran, and with what numbers."""
+    left_out = [name for name in FAMILIES if name not in families]
+    numbers = f"{arguments.kills} kills, {arguments.mutants} changed files for each reader"
+    guided = f", {arguments.guided} s of atheris for each of {len(_GUIDED)}" if arguments.guided else ""
+    return f"Ran with {numbers}{guided}. " + (f"Left out: {', '.join(left_out)}." if left_out else "Nothing left out.")
 
 
 def main() -> int:
     """Run everything; return 1 if anything came out otherwise than promised."""
     arguments, begin = _arguments(), time.monotonic()
+    families = [name for name in FAMILIES if name in (arguments.only or ",".join(FAMILIES)).split(",")]
     results: list[Result] = []
     trials: list[Trial] = []
     with tempfile.TemporaryDirectory(prefix="faults-") as name, workshop(Path(name)) as (launcher, goods, port):
         root = Path(name) / "box"
-        if arguments.only in {"", "cases"}:
+        if "cases" in families:
             for result in run_cases(CASES, launcher, goods, root, port):
                 results.append(result)
                 if result.faults:
                     _say(f"{result.case}: {'; '.join(result.faults)}")
         for family, trial in _trials(arguments, Path(name)):
-            if arguments.only in {"", family}:
+            if family in families:
                 trials.append(trial(launcher, goods, root))
                 _say(f"{trials[-1].fault}: {trials[-1].survived} of {trials[-1].tried} {'; '.join(trials[-1].faults)}")
     numbers = counts(results, trials)
     _say(", ".join(f"{name} {number}" for name, number in numbers.items()) + f", {time.monotonic() - begin:.0f} s")
-    if not arguments.only and not arguments.no_table:
-        write_table(_DOCS, table_of(results, trials))
+    if not arguments.no_table:
+        write_table(_DOCS, table_of(results, trials, how_it_ran(arguments, families)))
     lost = numbers["cases tried"] - numbers["survived"] - numbers["known and not mended yet"]
     return int(lost > 0 or numbers["bytes lost"] > 0)
 

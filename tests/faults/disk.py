@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -10,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from faults.goods import Goods
-from faults.kills import JOBS, Job, digest_of, whole_files
+from faults.kills import JOBS, Job, digest_of, run_again, whole_files
 from faults.launcher import Launcher, Outcome
-from faults.runner import Sandbox, Trial, sandbox
+from faults.runner import Sandbox, Trial, sandbox, state_of
 
 __all__ = ["can_mount", "fail_a_call", "fail_each_call", "fill_disk", "limit_files", "read_only"]
 
 _CALLS = ("pwrite", "fsync", "replace", "posix_fallocate")
-_FULL = "disk is full|No space|size limit"
+_FULL = r"error: .*(the disk is full: make room|exceed the size limit)"
+_FAILS = r"error: .*Input/output error"
 _SIZES_KB = (8, 24, 48, 96, 200, 400)
 
 
@@ -52,10 +54,12 @@ def _undisturbed(job: Job, launcher: Launcher, goods: Goods, root: Path) -> dict
 def fail_each_call(job: Job, launcher: Launcher, goods: Goods, root: Path, *, most: int = 400, step: int = 1) -> Trial:
     """Let the 1st, 2nd, … call fail until the job gets through; after each, look, and run it again."""
     expected = _undisturbed(job, launcher, goods, root)
-    faults, tried = [], 0
+    faults: list[str] = []
+    tried = bytes_lost = 0
     for number in range(1, most, step):
         with sandbox(root, goods) as place:
             place.take(*job.takes)
+            inputs = state_of(place.work)
             outcome = launcher.run(
                 job.arguments(place.work), place.work, hook="faults.disk:fail_a_call",
                 number=number, error=errno.EIO, folder=str(place.root),
@@ -63,27 +67,29 @@ def fail_each_call(job: Job, launcher: Launcher, goods: Goods, root: Path, *, mo
             if not (place.root / "failed").exists():
                 break
             tried += 1
-            faults += [f"call {number}: {fault}" for fault in _faults_after(job, place, launcher, outcome, expected)]
+            found = _faults_of(job, outcome, _FAILS) + _faults_in(place)
+            again, lost = run_again(job, place, launcher, inputs, expected)
+            bytes_lost += lost
+            faults += [f"call {number}: {fault}" for fault in [*found, *again][:1]]
     promise = "code 5 (train: goes on), nothing half; run again, the same bytes"
-    return Trial("disk", f"{job.name}: the n-th write, flush or rename fails", promise, tried, tuple(faults))
+    return Trial(
+        "disk", f"{job.name}: the n-th write, flush or rename fails", promise, tried, tuple(faults), bytes_lost
+    )
 
 
-def _faults_after(
-    job: Job, place: Sandbox, launcher: Launcher, outcome: Outcome, expected: dict[str, str], message: str = ""
-) -> list[str]:
+def _faults_of(job: Job, outcome: Outcome, message: str) -> list[str]:
     faults = []
     if outcome.code not in ({0, 5} if job.again else {5}):
         faults.append(f"ended with {outcome.code}: {outcome.stderr[-200:]}")
+    elif outcome.code == 5 and not re.search(message, outcome.stderr):
+        faults.append(f"said {outcome.stderr[-300:]!r}, expected {message!r}")
     if "Traceback" in outcome.stderr or "internal error" in outcome.stderr:
         faults.append(f"said {outcome.stderr[-300:]}")
-    faults += whole_files(place.work)
-    faults += [f"{path.name} is left" for path in (place.work / "out").rglob("*.tmp")]
-    again = launcher.run(job.arguments(place.work), place.work)
-    if again.code != 0:
-        faults.append(f"again, it ends with {again.code}: {again.stderr[-200:]}")
-    elif digest_of(place.work / "out") != expected:
-        faults.append("again, it makes something else")
-    return faults[:1]
+    return faults
+
+
+def _faults_in(place: Sandbox) -> list[str]:
+    return [*whole_files(place.work), *(f"{path.name} is left" for path in (place.work / "out").rglob("*.tmp"))]
 
 
 @contextmanager
@@ -112,39 +118,46 @@ def can_mount(scratch: Path) -> bool:
 def fill_disk(job: Job, launcher: Launcher, goods: Goods, root: Path) -> Trial:
     """Give a job disks of several sizes, all too small; then make room and run it again."""
     expected = _undisturbed(job, launcher, goods, root)
-    faults, tried = [], 0
+    faults: list[str] = []
+    tried = bytes_lost = 0
     for size_kb in _SIZES_KB:
         with sandbox(root, goods) as place:
             place.take(*job.takes)
+            inputs = state_of(place.work)
             with _mounted(place.work / "out", size_kb) as remount:
                 outcome = launcher.run(job.arguments(place.work), place.work)
                 is_full = outcome.code != 0 or "full" in outcome.stderr
                 if not is_full:
                     break
                 tried += 1
-                whole = list(whole_files(place.work))
+                found = _faults_of(job, outcome, _FULL) + _faults_in(place)
                 remount("size=64m")
-                after = _faults_after(job, place, launcher, outcome, expected, _FULL)
-                faults += [f"{size_kb} kB: {fault}" for fault in [*whole, *after][:1]]
+                again, lost = run_again(job, place, launcher, inputs, expected)
+                bytes_lost += lost
+                faults += [f"{size_kb} kB: {fault}" for fault in [*found, *again][:1]]
     promise = "code 5 (train: goes on); what was whole stays whole; with room, the same bytes"
-    return Trial("disk", f"{job.name}: the disk is full midway", promise, tried, tuple(faults))
+    return Trial("disk", f"{job.name}: the disk is full midway", promise, tried, tuple(faults), bytes_lost)
 
 
 def limit_files(job: Job, launcher: Launcher, goods: Goods, root: Path) -> Trial:
     """Let no file grow beyond a limit."""
     expected = _undisturbed(job, launcher, goods, root)
-    faults, tried = [], 0
+    faults: list[str] = []
+    tried = bytes_lost = 0
     for size_kb in (2, 8, 30):
         with sandbox(root, goods) as place:
             place.take(*job.takes)
+            inputs = state_of(place.work)
             outcome = launcher.run(job.arguments(place.work), place.work, limits={"RLIMIT_FSIZE": size_kb << 10})
             if outcome.code == 0 and not outcome.stderr:
                 break
             tried += 1
-            after = _faults_after(job, place, launcher, outcome, expected, _FULL)
-            faults += [f"{size_kb} kB: {fault}" for fault in after]
+            found = _faults_of(job, outcome, _FULL) + _faults_in(place)
+            again, lost = run_again(job, place, launcher, inputs, expected)
+            bytes_lost += lost
+            faults += [f"{size_kb} kB: {fault}" for fault in [*found, *again][:1]]
     promise = "code 5 (train: goes on), nothing half; without the limit, the same bytes"
-    return Trial("disk", f"{job.name}: files may not grow (RLIMIT_FSIZE)", promise, tried, tuple(faults))
+    return Trial("disk", f"{job.name}: files may not grow (RLIMIT_FSIZE)", promise, tried, tuple(faults), bytes_lost)
 
 
 def read_only(launcher: Launcher, goods: Goods, root: Path) -> Trial:

@@ -15,9 +15,9 @@ from blursynth.model.checkpoint import load_checkpoint
 from blursynth.photos import read_photo
 from faults.goods import Goods
 from faults.launcher import Launcher, still_running
-from faults.runner import Sandbox, Trial, sandbox, what_is_half
+from faults.runner import Sandbox, Trial, bytes_of, changed, sandbox, state_of, what_is_half
 
-__all__ = ["JOBS", "Job", "digest_of", "kill_at_random", "whole_files"]
+__all__ = ["JOBS", "Job", "digest_of", "kill_at_random", "run_again", "whole_files"]
 
 _SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 _NOT_PROMISED = {".lock", ".jsonl", ".md", ".tmp"}  # logs and cards tell times; manifests are looked at by themselves
@@ -99,23 +99,26 @@ def kill_at_random(job: Job, count: int, launcher: Launcher, goods: Goods, root:
         seconds = time.monotonic() - begin
         expected = digest_of(place.work / "out")
         faults = [] if done.code == 0 else [f"undisturbed, it ends with {done.code}: {done.stderr[-200:]}"]
-    rng = np.random.default_rng(seed)
+    rng, bytes_lost = np.random.default_rng(seed), 0
     for number in range(count):
         with sandbox(root, goods) as place:
             place.take(*job.takes)
             when, how = float(rng.uniform(0, 1.05 * seconds)), _SIGNALS[number % len(_SIGNALS)]
-            found = _kill_once(job, place, launcher, when, how, expected)
+            found, lost = _kill_once(job, place, launcher, when, how, expected)
+            bytes_lost += lost
             if found:
                 faults.append(f"{how.name} after {when:.2f} s: {found[0]}")
     promise = "only whole files under final names; run again, the same bytes"
     if job.again:
         promise = "checkpoints load; resumed, the same weights"
-    return Trial("killed", f"{job.name}: kill -9, SIGTERM, Ctrl-C at random", promise, count, tuple(faults))
+    what = f"{job.name}: kill -9, SIGTERM, Ctrl-C at random"
+    return Trial("killed", what, promise, count, tuple(faults), bytes_lost)
 
 
 def _kill_once(
     job: Job, place: Sandbox, launcher: Launcher, when: float, how: signal.Signals, expected: dict[str, str]
-) -> list[str]:
+) -> tuple[list[str], int]:
+    inputs = state_of(place.work)
     pid, stem = launcher.start(job.arguments(place.work), place.work)
     time.sleep(when)
     if how is signal.SIGINT:
@@ -133,6 +136,15 @@ def _kill_once(
     faults += whole_files(place.work)
     if how is not signal.SIGKILL and (temporary := list((place.work / "out").rglob("*.tmp"))):
         faults.append(f"{temporary[0].name} is left")
+    found, bytes_lost = run_again(job, place, launcher, inputs, expected)
+    return [*faults, *found], bytes_lost
+
+
+def run_again(
+    job: Job, place: Sandbox, launcher: Launcher, inputs: dict[str, str], expected: dict[str, str]
+) -> tuple[list[str], int]:
+    """Run a job to its end; return what is not as expected, and how many bytes that were there have changed."""
+    faults, made = [], _made(job, place.work)
     again = launcher.run(job.arguments(place.work), place.work)
     if again.code != 0:
         faults.append(f"again, it ends with {again.code}: {again.stderr[-300:]}")
@@ -140,4 +152,11 @@ def _kill_once(
         faults.append("again, it makes something else")
     elif list((place.work / "out").rglob("*.tmp")):
         faults.append("temporary files stay")
-    return faults
+    lost = changed(inputs, state_of(place.work)) | changed(made, _made(job, place.work))
+    return [*faults, *(f"{name} has changed or is gone" for name in lost)], bytes_of(lost)
+
+
+def _made(job: Job, work: Path) -> dict[str, str]:
+    """Return what a job has made that may never change again; checkpoints give way to newer ones."""
+    found = {} if job.again else state_of(work / "out")
+    return {f"out/{name}": text for name, text in found.items() if Path(name).suffix not in _NOT_PROMISED}

@@ -13,7 +13,18 @@ from faults.goods import Goods
 from faults.launcher import Launcher, Outcome, still_running
 from faults.watching import hits, watching
 
-__all__ = ["Case", "Result", "Sandbox", "Trial", "run_case", "sandbox", "state_of", "what_is_half"]
+__all__ = [
+    "Case",
+    "Result",
+    "Sandbox",
+    "Trial",
+    "bytes_of",
+    "changed",
+    "run_case",
+    "sandbox",
+    "state_of",
+    "what_is_half",
+]
 
 _MAX_LINE = 900
 _FOREIGN = re.compile(
@@ -131,6 +142,16 @@ def _hash(path: Path) -> str:
         return str(error)
 
 
+def changed(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str]:
+    """Return what of a folder's files (`state_of`) has changed or is gone, as it was."""
+    return {name: text for name, text in before.items() if after.get(name) != text and not _may_change(name, text)}
+
+
+def bytes_of(files: Mapping[str, str]) -> int:
+    """Return how many bytes some files of `state_of` have."""
+    return sum(int(text.split()[0]) for text in files.values() if " " in text)
+
+
 @contextmanager
 def sandbox(root: Path, goods: Goods, port: int = 9) -> Iterator[Sandbox]:
     """Give an empty folder to run a case in; it is removed afterwards."""
@@ -150,7 +171,7 @@ def run_case(case: Case, launcher: Launcher, goods: Goods, root: Path, port: int
         with watching(place.bait) as opened:
             outcome = _run(case, launcher, place)
         after = state_of(place.root)
-        lost = {name: text for name, text in before.items() if after.get(name) != text and not _may_change(name, text)}
+        lost = changed(before, after)
         new = [name for name, text in after.items() if name not in before and text != "folder"]
         faults = [
             *_faults_of_outcome(case, outcome),
@@ -160,8 +181,7 @@ def run_case(case: Case, launcher: Launcher, goods: Goods, root: Path, port: int
             *(["the network was used"] if hits() > hits_before else []),
             *what_is_half(place.work, known=before),
         ]
-        num_bytes = sum(int(text.split()[0]) for text in lost.values() if " " in text)
-    return Result(case, outcome, tuple(faults), num_bytes)
+    return Result(case, outcome, tuple(faults), bytes_of(lost))
 
 
 def _may_change(name: str, text: str) -> bool:

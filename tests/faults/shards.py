@@ -217,11 +217,8 @@ _CHANGES: dict[str, tuple[Callable[[list[Path]], object], str, str]] = {
     "swapped with another of its size": (_swap, "SHA-256 differs", "other pairs than the manifest says"),
     "a link out of the folder": (_link_out, "a link out of the folder", "a link out of the folder"),
 }
-_UNMENDED = {
-    ("swapped with another of its size", "train"): "model/pairs.py compares sizes; Entry.opened compares sources too",
-}
 _LISTED = tuple(
-    _folder(fault, change, message, command=command, unmended=_UNMENDED.get((fault, command), ""))
+    _folder(fault, change, message, command=command)
     for fault, (change, *messages) in _CHANGES.items()
     for command, message in zip(("verify", "train"), messages, strict=True)
     if message  # training reads on: it does not read every byte first, which is what verify is for

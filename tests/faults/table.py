@@ -26,16 +26,25 @@ def counts(results: Sequence[Result], trials: Sequence[Trial]) -> dict[str, int]
     }
 
 
-def table_of(results: Sequence[Result], trials: Sequence[Trial]) -> str:
-    """Return Markdown: the counts, the faults injected while it works, and the bad inputs with what is said."""
+def table_of(results: Sequence[Result], trials: Sequence[Trial], how: str = "") -> str:
+    """Return Markdown: the counts, the faults injected while it works, and the bad inputs with what is said.
+
+    ``how`` says what ran.
+    """
     numbers = counts(results, trials)
     parts = [", ".join(f"{name} {number}" for name, number in numbers.items()) + f" ({platform.system()}).\n"]
-    rows = [f"| {_cell(t.fault)} | {_cell(t.promise)} | {t.tried} | {t.survived} | {_cell(t.remark)} |" for t in trials]
+    parts += [f"\n{how}\n"] if how else []
+    rows = [f"| {_cell(t.fault)} | {_cell(t.promise)} | {t.tried} | {t.survived} | {_remark(t)} |" for t in trials]
     parts += ["\n| fault | what must come out | tried | survived | |\n|---|---|---|---|---|\n", *_lines(rows)]
     for family, found in groupby(results, key=lambda result: result.case.family):
         parts += [f"\n### Bad input: {family}\n\n| what | code | what it says |\n|---|---|---|\n"]
         parts += _lines(_row(result) for result in found)
     return "".join(parts)
+
+
+def _remark(trial: Trial) -> str:
+    """Say what came out otherwise, or what was measured."""
+    return _cell("; ".join([*([trial.remark] if trial.remark else []), *trial.faults[:1]]))
 
 
 def _lines(rows: Iterable[str]) -> list[str]:

@@ -65,6 +65,14 @@ def _audio(path: Path, _sandbox: Sandbox) -> None:
         container.mux(stream.encode(None))
 
 
+def _song(path: Path, sandbox: Sandbox) -> None:
+    """Write an MP3 whose only picture is its cover."""
+    cover = b"\0image/jpeg\0\3\0" + sandbox.goods.path("photo.jpg").read_bytes()
+    frame = b"APIC" + struct.pack(">I", len(cover)) + b"\0\0" + cover
+    size = bytes(len(frame) >> shift & 127 for shift in (21, 14, 7, 0))
+    path.write_bytes(b"ID3\3\0\0" + size + frame + (b"\xff\xfb\x90\0" + bytes(413)) * 40)
+
+
 def _size_changes(path: Path, sandbox: Sandbox) -> None:
     """Write raw H.264 of two sizes one after the other, in an MPEG-TS."""
     parts = []
@@ -152,6 +160,7 @@ _BROKEN = (
     _video("a stretch of zeros in the middle", "clip.mp4", _bytes_of("fast.mp4", _zero_middle), 3, "damaged"),
     _video("40 flipped bits", "clip.mp4", _bytes_of("fast.mp4", _flip_bits), 3, "damaged"),
     _video("audio alone", "clip.mp4", _audio, 4, "no video stream"),
+    _video("MP3 with a cover picture", "clip.mp4", _song, 4, "no video stream|cover|not a video that can be read"),
     _video("one frame", "clip.mkv", _plain(num_frames=1), 4, r"1 frames?, a window needs 3"),
     _video("one frame too few", "clip.mkv", _plain(num_frames=2), 4, "2 frames, a window needs 3"),
     _video("picture named as a clip", "clip.mp4", lambda p, b: p.write_bytes(b.goods.path("photo.jpg").read_bytes()), 4, _NOT),

@@ -25,6 +25,7 @@ from blursynth.files import (
     sweep,
     write_bytes,
 )
+from blursynth.make.shared import check_seed
 from blursynth.photos import read_photo
 from blursynth.progress import SILENT, Progress
 from blursynth.shake import ShakeRule, draw_trajectory
@@ -78,6 +79,7 @@ class KohlerConfig:
         if not _MIN_SIDE <= min(self.size) <= max(self.size) <= 8192:
             raise SettingsError(f"size {self.size[0]}x{self.size[1]}: each side must have {_MIN_SIDE} to 8192 px")
         response_curve(self.crf)
+        check_seed(self.seed)
 
     def rule(self, trajectory: int) -> ShakeRule:
         """Return what a trajectory, 0 to 11, is drawn from: tremor in six degrees of freedom, longer and longer."""
@@ -175,6 +177,9 @@ def _settle(output: Path, plan: Mapping[str, Any], *, overwrite: bool) -> None:
     found = _read_json(path)
     if found == plan:
         return
+    if path.exists() and not any(output.glob(f"*/*/{_TRIAL_NAME}")):
+        write_bytes(path, _json(plan), overwrite=True)  # of a run that ended before it made anything
+        return
     if found is not None or path.exists() or (output / INDEX_NAME).exists():
         if not overwrite:
             raise SettingsError(
@@ -182,6 +187,8 @@ def _settle(output: Path, plan: Mapping[str, Any], *, overwrite: bool) -> None:
                 "use another -o, or --overwrite to replace it"
             )
         _discard(output)
+    elif any(not entry.name.startswith(".blursynth") for entry in output.iterdir()):
+        raise SettingsError(f"{printable(output)}: holds other files; choose an empty or new folder with -o")
     write_bytes(path, _json(plan), overwrite=overwrite)
 
 

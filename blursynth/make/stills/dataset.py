@@ -93,7 +93,9 @@ def shake_dataset(
     if not photos:
         progress.note(f"part {part} has no photographs")
         return ShakeSummary(output, ())
-    with open_folder(output, config, overwrite=overwrite, part=share, progress=progress) as folder:
+    with open_folder(
+        output, config, work="another blursynth shake", overwrite=overwrite, part=share, progress=progress
+    ) as folder:
         found: list[_Task | PhotoSummary] = _plan(photos, config, folder)
         if not any(isinstance(item, _Task) for item in found):
             raise PhotoError(_first_error(found))
