@@ -189,6 +189,8 @@ def _deblur_file(
         if path not in {None, STREAM}:
             refuse_existing(path, overwrite=settings.overwrite)
     if is_clip(source):
+        if settings.compare:
+            progress.note(f"{printable(source)}: a clip gets no page to compare")
         make_directory(output.parent)
         kept_frames = deblur_clip(
             source,

@@ -244,7 +244,11 @@ class TrainConfig:
         for stage in stages_of(self):
             if stage.patch % multiple:
                 part = f" (progressive, from patch {self.patch})" if self.progressive else ""
-                raise SettingsError(f"patch {stage.patch}{part}: must be a multiple of {multiple} for {self.network}")
+                unit = 4 * multiple if self.progressive else multiple  # three quarters of it are a multiple too
+                raise SettingsError(
+                    f"patch {stage.patch}{part}: must be a multiple of {multiple} for {self.network}; "
+                    f"choose --patch {max(1, round(self.patch / unit)) * unit}"
+                )
             if self.adversarial and stage.patch % _DISCRIMINATOR_MULTIPLE:
                 raise SettingsError(
                     f"patch {stage.patch}: the discriminator of --adversarial takes multiples of "

@@ -117,7 +117,7 @@ def test_make_prints_the_folder_on_stdout_and_the_rest_on_stderr(make_clip: Clip
         (["train", "old", "--patch", "256"], 2, "patch 256: larger"),
         (["train", "old", "--device", "cuda"], 5, "sees no GPU"),
         (["train", "old", "--resume"], 4, "no run to resume"),
-        (["deblur", "text.jpg"], 4, "no trained network"),
+        (["deblur", "text.jpg"], 4, "not a JPEG"),
         (["deblur", "none.jpg"], 2, "none.jpg: no such file"),
         (["deblur", "text.jpg", "--checkpoint", "text.jpg"], 4, "not a checkpoint"),
         (["inspect", "text.mp4"], 4, "not a video"),

@@ -26,8 +26,8 @@ _MAX_CONFIG_BYTES = 1 << 20
 COMMANDS = {
     "make": "Turn high-frame-rate clips into shards of blurry and sharp pairs.",
     "shake": "Shake sharp photographs: shards of pairs as a hand-held camera makes them.",
-    "report": "Write one page to look at pairs, their faults and a training run.",
-    "import": "Bring data sets in the community's layouts into shards, bit for bit.",
+    "report": "Write one page to look at: a folder of shards, or a training run.",
+    "import": "Bring a data set of pairs into shards, bit for bit.",
     "export": "Write shards in a layout that other tools read, bit for bit.",
     "train": "Train the multi-scale network on shards, or on photographs.",
     "eval": "Score networks on pairs as the literature does, beside the blurry input.",
@@ -156,6 +156,28 @@ def _stop(number: int, _frame: FrameType | None) -> NoReturn:
     raise SystemExit(128 + number)
 
 
+def _stop_after_all(dropped: "sys.UnraisableHookArgs") -> None:
+    """Raise once more, a moment later, what a signal raised where Python drops it: in a library's call back to us."""
+    error = dropped.exc_value
+    if not isinstance(error, KeyboardInterrupt | SystemExit):
+        sys.__unraisablehook__(dropped)
+        return
+    again = type(error)(*error.args)
+
+    def stop(_number: int, _frame: FrameType | None) -> NoReturn:
+        raise again
+
+    signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+
+
+def _let_signals_end_us() -> None:
+    """Let signals end the process at once: all is done, and Python would show where in its clearing up one met it."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_DFL)
+
+
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit with the code that says how it went.
 
@@ -165,6 +187,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     try:
         prepare_streams()
         _catch_signals()
+        sys.unraisablehook = _stop_after_all if arguments is None else sys.unraisablehook
         code = cli.main(arguments, prog_name="blursynth", standalone_mode=False, obj=screen)
         sys.stdout.flush()
     except (click.Abort, KeyboardInterrupt):
@@ -181,6 +204,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         code = asked.exit_code
     except Exception as error:
         code = _explain(screen, error)
+    if arguments is None:  # the process is ours
+        _let_signals_end_us()
     sys.exit(code or 0)
 
 

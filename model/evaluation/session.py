@@ -122,12 +122,21 @@ def run_evaluation(
     if earlier:
         for each in data:
             check_comparable(each.name, each.track, scoring.columns, earlier)
+        _check_limit(config, earlier)
     if output:
         refuse_existing(output.directory / RESULTS_NAME, overwrite=output.overwrite)
     methods = load_methods(checkpoints, device=config.device, tile=config.tile, self_ensemble=config.self_ensemble)
     with _writing_to(output):
         evaluation = _evaluate_all(data, methods, scoring, config, output, progress)
     return replace(evaluation, differences=tuple(compare(evaluation.results, earlier))) if earlier else evaluation
+
+
+def _check_limit(config: EvalConfig, earlier: Results) -> None:
+    """Refuse what could only fail after hours of work: other numbers of images are other images."""
+    there = earlier.settings.get("limit")
+    if there != config.limit:
+        wanted = f"--limit {there}" if there else "no --limit"
+        raise SettingsError(f"limit {config.limit or 'none'}: the earlier evaluation has {wanted}; use the same")
 
 
 def _open_all(paths: Sequence[Path], folders: tuple[Path, Path] | None, config: EvalConfig) -> list[DataSet]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from blursynth.errors import SettingsError
-from blursynth.files import expand, make_directory, printable, write_bytes
+from blursynth.files import as_output_error, expand, make_directory, printable, write_bytes
 from blursynth.progress import SILENT, Progress
 
 from ..online.packing import is_pack, load_pack
@@ -21,7 +21,8 @@ __all__ = ["prepare_photographs", "shake_once", "wanted"]
 
 _ENLARGED = (1.0, 1.5)
 _PER_PHOTO = 3
-_SHARES = ("1/4", "2/4")  # of many pictures, by their names: more than two cores can look at often in two hours
+# Of many pictures, by their names: more than two cores can look at often in two hours.
+_LIGHT_SHARES, _CODES_SHARES = ("1/4", "2/4"), ("3/4",)
 _MANY = 400
 
 
@@ -98,13 +99,18 @@ def _png(picture: Image.Image, factor: float) -> bytes:
 def shake_once(photos: Sequence[Path], folder: Path, progress: Progress = SILENT) -> Path:
     """Shake photographs into shards, as `make_weights` does where no GPU is; goes on where it stopped.
 
-    Half the pairs of a photograph would do, were every one of them seen by the network once; on two cores each is seen
-    many times, cut out at other places, turned, mirrored and in other colours.
+    Two thirds are right in light, with highlights, noise and JPEG. One third is a mean of codes without any of these,
+    as most published pairs are (GOPRO's track ``blur``): light that is averaged is brighter than the mean of its codes,
+    and a network that saw nothing else makes such pictures darker.
+
+    Returns
+    -------
+    The folder that holds all of them.
     """
     from blursynth.engine import Engine  # noqa: PLC0415  # wants OpenCV, numba and HDF5, which machines with a GPU may lack
     from blursynth.make.stills import ShakeConfig, shake_dataset  # noqa: PLC0415
 
-    config = ShakeConfig(
+    light = ShakeConfig(
         per_photo=_PER_PHOTO,
         still=ONLINE.still,
         blur_px=ONLINE.blur_px,
@@ -113,6 +119,25 @@ def shake_once(photos: Sequence[Path], folder: Path, progress: Progress = SILENT
         noise=ONLINE.noise,
         jpeg=ONLINE.jpeg,
     )
-    for share in _SHARES if len(photos) >= _MANY else (None,):
-        shake_dataset(photos, folder, config, engine=Engine(jobs=0), part=share, progress=progress)
-    return folder
+    codes = ShakeConfig(per_photo=_PER_PHOTO, still=ONLINE.still, blur_px=ONLINE.blur_px, crf="linear")
+    for name, config, shares in (("light", light, _LIGHT_SHARES), ("codes", codes, _CODES_SHARES)):
+        for share in shares if len(photos) >= _MANY else (None,):
+            shake_dataset(photos, folder / name, config, engine=Engine(jobs=0), part=share, progress=progress)
+    return _joined([folder / "light", folder / "codes"], folder / "all")
+
+
+def _joined(folders: Sequence[Path], together: Path) -> Path:
+    """Put the shards of several folders into one, by links; their settings differ, which `shake` would refuse."""
+    from blursynth.shards import Manifest  # noqa: PLC0415  # HDF5
+
+    make_directory(together)
+    entries = []
+    for folder in folders:
+        for entry in Manifest.read(folder):
+            entries.append(entry)
+            path = together / entry.shard
+            with as_output_error(path):
+                path.unlink(missing_ok=True)
+                path.hardlink_to(folder / entry.shard)
+    Manifest(together, entries).write()
+    return together

@@ -78,9 +78,9 @@ def _trials(arguments: argparse.Namespace, scratch: Path) -> list[tuple[str, _Wo
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m faults", description="Try all faults; write docs/reliability.md.")
     parser.add_argument("--kills", type=int, default=56, help="Moments at which commands are killed, of all together.")
-    parser.add_argument("--mutants", type=int, default=400, help="Changed files for each reader.")
+    parser.add_argument("--mutants", type=int, default=200, help="Changed files for each reader.")
     parser.add_argument(
-        "--guided", type=int, default=20, metavar="SECONDS", help="Of atheris for each reader; 0: none."
+        "--guided", type=int, default=15, metavar="SECONDS", help="Of atheris for each reader; 0: none."
     )
     parser.add_argument(
         "--only", default="", metavar="A,B", help=f"Only these of {', '.join(FAMILIES)}; the table says so."

@@ -18,9 +18,9 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 PRELOADED = (
-    "blursynth.cli.main", "blursynth.calibration", "blursynth.contents", "blursynth.demo", "blursynth.gopro",
-    "blursynth.leaks", "blursynth.make.stills", "blursynth.model.online.packing", "blursynth.model.photographs",
-    "blursynth.model.published", "blursynth.model.sources", "blursynth.model.train", "blursynth.video",
+    "blursynth.__main__", "blursynth.cli.main", "blursynth.calibration", "blursynth.contents", "blursynth.demo",
+    "blursynth.gopro", "blursynth.leaks", "blursynth.make.stills", "blursynth.model.online.packing",
+    "blursynth.model.photographs", "blursynth.model.published", "blursynth.model.sources", "blursynth.model.train", "blursynth.video",
 )  # fmt: skip
 _POLL_SECONDS = 0.002
 
@@ -50,6 +50,7 @@ def _start(request: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _become(request: Mapping[str, Any]) -> NoReturn:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the command is what it reaches
     os.setsid()
     os.chdir(request["directory"])
     os.environ.update(request["environment"])
@@ -59,7 +60,6 @@ def _become(request: Mapping[str, Any]) -> NoReturn:
         os.close(descriptor)
     for kind, limit in request["limits"].items():
         resource.setrlimit(getattr(resource, kind), (limit, limit))
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     if request["hook"]:
         module, _, function = request["hook"].partition(":")
         getattr(importlib.import_module(module), function)(**request["hook_values"])
@@ -72,6 +72,7 @@ def _run() -> int:
     from blursynth.__main__ import main
 
     code = 1
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         main()
     except SystemExit as end:
