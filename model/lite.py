@@ -47,6 +47,10 @@ class LiteConfig:
         So many levels, from level 0, have fused blocks; the others have blocks with a depthwise convolution.
     depthwise_kernel_size
         Side of the depthwise kernels in px of their level, odd.
+    tone_px
+        When restoring, what is added to an image has no mean over squares of this side in px, with soft borders: the
+        exposure moves light about, and hardly any of it further. A multiple of the network's `size_multiple`, or 0 for
+        no such bound. The weights do not depend on it.
 
     Raises
     ------
@@ -59,6 +63,7 @@ class LiteConfig:
     decoder_blocks: tuple[int, ...] = (1, 2, 4)
     num_fused_levels: int = 2
     depthwise_kernel_size: int = 5
+    tone_px: int = 0
 
     def __post_init__(self) -> None:
         for name in ("channels", "encoder_blocks", "decoder_blocks"):  # JSON returns lists
@@ -79,6 +84,9 @@ class LiteConfig:
             raise SettingsError(msg)
         if self.depthwise_kernel_size < 1 or self.depthwise_kernel_size % 2 == 0:
             msg = f"depthwise_kernel_size is {self.depthwise_kernel_size}: it must be odd and positive"
+            raise SettingsError(msg)
+        if self.tone_px < 0 or self.tone_px % (1 << num_levels):
+            msg = f"tone_px is {self.tone_px}: it must be 0 or a multiple of {1 << num_levels}"
             raise SettingsError(msg)
 
     @classmethod
@@ -267,6 +275,8 @@ class Lite(nn.Module):
             features = self.decoders[level](features)
             if level == 0 or self.training:
                 difference = F.pixel_shuffle(self.heads[level](features), 2)  # (N, 3, H / 2^level, …)
+                if self.config.tone_px and not self.training:
+                    difference = _without_tone(difference, self.config.tone_px)
                 # Under autocast the difference is bfloat16, the sum is not: unchanged pixels stay as they are.
                 coarsest_first.append(scales[level] + difference)
         return coarsest_first[::-1]
@@ -276,6 +286,14 @@ class Lite(nn.Module):
         squares = F.pixel_unshuffle(scales[level] - _MID_GRAY, 2)  # (N, 12, …); around zero, as the padding is
         entered: Tensor = self.entries[level](_channels_last(squares))
         return entered
+
+
+def _without_tone(difference: Tensor, side: int) -> Tensor:
+    """Take its local mean off a difference, (N, 3, H, W); squares count as far as they lie in the image."""
+    difference = difference.float()  # a mean over a thousand pixels is more exact than bfloat16 can hold
+    means = F.avg_pool2d(difference, side, ceil_mode=True, count_include_pad=False)
+    smooth = F.interpolate(means, scale_factor=float(side), mode="bilinear", align_corners=False)
+    return difference - smooth[:, :, : difference.shape[2], : difference.shape[3]]
 
 
 def _channels_last(features: Tensor) -> Tensor:

@@ -237,3 +237,20 @@ def test_sizes_that_cannot_be_halved_are_refused(height: int, width: int) -> Non
 def test_settings_that_make_no_network_are_refused(settings: dict[str, tuple[int, ...] | int], named: str) -> None:
     with pytest.raises(SettingsError, match=named):
         dataclasses.replace(SMALL, **settings)  # type: ignore[arg-type]
+
+
+def test_a_bound_on_tone_takes_the_local_mean_off_what_is_added_and_nothing_else() -> None:
+    network = trained(dataclasses.replace(SMALL, tone_px=32)).eval()
+    free = trained().eval()
+    images = 0.5 + 0.1 * random_images(1, 3, 96, 128)
+    with torch.inference_mode():
+        bound, unbound = (net(images)[0] - images for net in (network, free))
+    assert unbound.abs().max() > 1e-3
+    assert bound[:, :, 16:-16, 16:-16].mean().abs() < 0.2 * unbound[:, :, 16:-16, 16:-16].mean().abs() + 1e-6
+    smooth = bound - unbound  # what was taken off is smooth: far from the shape of the difference itself
+    assert smooth.diff(dim=3).abs().max() < 0.2 * unbound.diff(dim=3).abs().max()
+    network.train()
+    free.train()
+    torch.testing.assert_close(network(images)[0], free(images)[0], rtol=0, atol=0)
+    with pytest.raises(SettingsError, match="tone_px is 7"):
+        dataclasses.replace(network.config, tone_px=7)

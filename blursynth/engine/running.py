@@ -22,6 +22,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
+from multiprocessing import resource_tracker
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
@@ -249,6 +250,7 @@ def _pool(num_workers: int) -> Iterator[Any]:
         raise DeviceError("--jobs needs psutil: pip install psutil")
     # It warns when it replaces a worker that has grown large, or ends one without the help of psutil.
     warnings.filterwarnings("ignore", category=UserWarning, module=r"joblib\.externals\.loky")
+    resource_tracker.ensure_running()  # started later, by loky, it would let Ctrl-C through to workers that begin
     try:
         pool = ProcessPoolExecutor(
             num_workers, initializer=_die_with, initargs=(os.getpid(),), env=_environment(num_workers)

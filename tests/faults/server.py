@@ -20,7 +20,8 @@ from typing import Any, NoReturn
 PRELOADED = (
     "blursynth.__main__", "blursynth.cli.main", "blursynth.calibration", "blursynth.contents", "blursynth.demo",
     "blursynth.gopro", "blursynth.leaks", "blursynth.make.stills", "blursynth.model.online.packing",
-    "blursynth.model.photographs", "blursynth.model.published", "blursynth.model.sources", "blursynth.model.train", "blursynth.video",
+    "blursynth.model.photographs", "blursynth.model.published", "blursynth.model.sources", "blursynth.model.train",
+    "blursynth.video",
 )  # fmt: skip
 _POLL_SECONDS = 0.002
 
