@@ -16,7 +16,7 @@ from torch import nn
 
 from blursynth.cli.main import main
 from blursynth.errors import CheckpointError
-from blursynth.model import restore
+from blursynth.model import bundled, published
 from blursynth.model.checkpoint import Checkpoint, save_checkpoint
 from blursynth.model.lite import Lite, LiteConfig
 
@@ -42,8 +42,9 @@ def load(name: str) -> Lite:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with a checkpoint and photographs; the weights that come along are those of `lighter`."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(restore, "bundled_names", lambda: ("tiny",))
-    monkeypatch.setattr(restore, "load_bundled", load)
+    for each in (bundled, published):
+        monkeypatch.setattr(each, "bundled_names", lambda: ("tiny",))
+    monkeypatch.setattr(published, "load_bundled", load)
     with torch.random.fork_rng(devices=[]):
         save_checkpoint(tmp_path / "same.safetensors", Checkpoint(SMALL, Lite(SMALL).state_dict()))
     for name in ("a", "b"):
