@@ -80,6 +80,10 @@ class OnlineConfig:
     """What is drawn for each sample when photographs train; see `blursynth.make.stills.ShakeConfig`.
 
     ``still`` is the share of samples whose camera does not move, ``crf`` the response curve of the photographs.
+
+    ``codes`` is the share of batches that are plain means of codes, without highlights, noise and JPEG, as most
+    published pairs are (GOPRO's track ``blur``): light that is averaged is brighter than the mean of its codes, and a
+    network that saw nothing else makes such pictures darker.
     """
 
     blur_px: str = "2-40"
@@ -88,6 +92,7 @@ class OnlineConfig:
     readout: str = "0-0.5"
     layers: str = "1-3"
     still: float = 0.1
+    codes: float = 0.0
     crf: str = "srgb"
     output_crf: str = "same"
     highlights: str = "0.25-1.75"
@@ -103,8 +108,9 @@ class OnlineConfig:
             object.__setattr__(self, name, getattr(chain, name))
         response_curve(self.crf)
         output_curves(self.output_crf)
-        if not 0 <= self.still <= 1:
-            raise SettingsError(f"still {self.still}: must be from 0 to 1")
+        for name in ("still", "codes"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise SettingsError(f"{name} {getattr(self, name)}: must be from 0 to 1")
 
     def moving(self) -> "OnlineConfig":
         """Return the same with a camera that always moves."""

@@ -1,8 +1,10 @@
 """What a run trains with: the pairs of shards, or photographs that are shaken as it goes."""
 
 import hashlib
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -159,20 +161,59 @@ class PhotoSource:
         return len(self.photos)
 
     def open(self, request: Request) -> Generator[Batch, None, None]:
-        """Shake photographs on their device."""
+        """Shake photographs on their device, in some steps as plain means of codes."""
+        share = self.online.codes
+        kinds = [is_plain for is_plain in (False, True) if (share if is_plain else 1 - share) > 0]
+        open_now = {is_plain: self._shaken(request, is_plain=is_plain) for is_plain in kinds}
+        return _in_turn(open_now, request.steps, share) if len(kinds) > 1 else open_now[kinds[0]]
+
+    def _shaken(self, request: Request, *, is_plain: bool) -> Generator[Batch, None, None]:
         online = self.online
         rule = ShakeRule(online.blur_px, online.trajectory, online.exposure_seconds, online.readout, online.layers)
-        chain = LightChain(online.highlights, online.noise, online.jpeg)
-        rendition = Rendition(self.photos.curve, output_curves(online.output_crf), chain)
+        photos = self.photos.for_patch(request.patch)
+        if is_plain:
+            photos = photos.seen_through(response_curve("linear"))
+            rendition = Rendition(photos.curve, output_curves("same"), LightChain("off", "off", "off"))
+        else:
+            chain = LightChain(online.highlights, online.noise, online.jpeg)
+            rendition = Rendition(photos.curve, output_curves(online.output_crf), chain)
+        share = online.codes if is_plain else 1 - online.codes
         return photo_batches(
-            self.photos.for_patch(request.patch),
+            photos,
             SampleRule(rule, online.still, request.patch, request.seed),
             rendition,
             batch=request.batch,
-            steps=request.steps,
-            workers=request.workers,
+            steps=_StepsOfKind(request.steps, online.codes, is_plain=is_plain),
+            workers=math.ceil(share * request.workers),
             renderer=torch.compile(mean_of_views, dynamic=True) if self.photos.device.type == "cuda" else None,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _StepsOfKind:
+    """The steps that are plain means of codes, or those that are not: as evenly spread as the share allows."""
+
+    steps: range
+    share: float
+    _: KW_ONLY
+    is_plain: bool
+
+    def __iter__(self) -> Iterator[int]:
+        return (step for step in self.steps if _is_plain(step, self.share) == self.is_plain)
+
+
+def _is_plain(step: int, share: float) -> bool:
+    return math.floor((step + 1) * share) > math.floor(step * share)
+
+
+def _in_turn(
+    kinds: Mapping[bool, Generator[Batch, None, None]], steps: range, share: float
+) -> Generator[Batch, None, None]:
+    with ExitStack() as stack:
+        for batches in kinds.values():
+            stack.enter_context(closing(batches))
+        for step in steps:
+            yield next(kinds[_is_plain(step, share)])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

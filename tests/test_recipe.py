@@ -96,6 +96,7 @@ def test_the_recipe_makes_weights_that_load(
     full = Budget.config
     monkeypatch.setattr(Budget, "config", short)
     monkeypatch.setattr(photographs, "_PER_PHOTO", 1)
+    monkeypatch.setattr(photographs, "_SIZE", (144, 128))
     monkeypatch.chdir(tmp_path)
     arguments = [str(photos), "-o", "work", "--minutes", "1", "--device", "cpu", "--exclude", "testset*"]
     assert main([*arguments, "--pairs", str(pairs), "--weights", "weights"]) == 0

@@ -13,6 +13,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
+from torch import Tensor
 
 from blursynth.cli.screen import Screen
 from blursynth.cli.train import command
@@ -100,6 +101,23 @@ def test_training_on_photographs_goes_on_where_it_stopped(photos: Path, tmp_path
     assert all(torch.equal(one.blurry, other.blurry) for one, other in zip(whole[2:], rest, strict=True))
 
 
+def test_a_share_of_the_batches_are_means_of_codes(photos: Path) -> None:
+    def blurry(codes: float, steps: range, workers: int = 0) -> list[Tensor]:
+        online = replace(ONLINE, codes=codes)
+        source = open_sources(photos, TrainConfig(**PLAIN, online=online), CPU).training
+        request = Request(patch=32, batch=2, seed=5, steps=steps, workers=workers)
+        return [batch.blurry for batch in source.open(request)]
+
+    light, codes, mixed = (blurry(share, range(5)) for share in (0, 1, 0.4))
+    kinds = [[torch.equal(batch, each) for each in (light[i], codes[i])] for i, batch in enumerate(mixed)]
+    assert kinds == [[True, False], [True, False], [False, True], [True, False], [False, True]]
+    assert all((a.float().mean() > b.float().mean()) for a, b in zip(light, codes, strict=True))
+    resumed = blurry(0.4, range(3, 5), workers=2)
+    assert all(torch.equal(a, b) for a, b in zip(resumed, mixed[3:], strict=True))
+    with pytest.raises(SettingsError, match=r"codes 1.5: must be from 0 to 1"):
+        replace(ONLINE, codes=1.5)
+
+
 @pytest.mark.usefixtures("one_thread")
 def test_the_command_takes_photographs(photos: Path, tmp_path: Path) -> None:
     arguments = ["--network", "lite-tiny", "--patch", "32", "--batch", "2", "--steps", "2", "--workers", "0", "--json"]
@@ -109,7 +127,7 @@ def test_the_command_takes_photographs(photos: Path, tmp_path: Path) -> None:
     assert json.loads(done.stdout)["steps"] == 2
     recorded = load_checkpoint(tmp_path / "run" / "last.safetensors").training["online"]
     assert (recorded["blur_px"], recorded["still"]) == ("3-6", 0.2)
-    for wrong in ("nonsense=1", "still=much", "still", "noise=match", "layers=9"):
+    for wrong in ("nonsense=1", "still=much", "codes=half", "still", "noise=match", "layers=9"):
         refused = CliRunner().invoke(command, [str(photos), *arguments, "--online", wrong], obj=Screen())
         assert isinstance(refused.exception, SettingsError)
 

@@ -179,7 +179,8 @@ def _online(given: Mapping[str, Any] | tuple[str, ...]) -> Any:
         name, _, value = text.partition("=")
         if name not in known or not value:
             raise SettingsError(f"online {text!r}: write NAME=VALUE with one of {', '.join(sorted(known))}")
-        values[name] = float(value) if name == "still" and value.replace(".", "", 1).isdigit() else value
-    if isinstance(values.get("still"), str):
-        raise SettingsError(f"online still={values['still']}: a share from 0 to 1, such as still=0.1")
+        is_share = name in ("still", "codes")
+        if is_share and not value.replace(".", "", 1).isdigit():
+            raise SettingsError(f"online {name}={value}: a share from 0 to 1, such as {name}=0.1")
+        values[name] = float(value) if is_share else value
     return OnlineConfig(**values)

@@ -81,6 +81,10 @@ class PhotoSet:
         names = ("pixels", "firsts", "heights", "widths", "table")
         return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
+    def seen_through(self, curve: ResponseCurve) -> "PhotoSet":
+        """Return the same codes as another response curve would have made them."""
+        return replace(self, table=_light(curve).to(self.device), curve=curve)
+
     def select(self, chosen: Sequence[int]) -> "PhotoSet":
         """Return some of the photographs, to train with and to validate."""
         images = [(self.names[i], self.picture(i)) for i in chosen]
@@ -173,11 +177,15 @@ def photo_set(images: Iterable[tuple[str, NDArray[np.uint8]]], curve: ResponseCu
         firsts=counts.cumsum(0) - counts,
         heights=torch.tensor([height for height, _ in sizes]),
         widths=torch.tensor([width for _, width in sizes]),
-        table=torch.from_numpy(curve.linear_of_codes().astype(np.float32)),
+        table=_light(curve),
         weights=tuple(weights),
         sha256=digest.hexdigest(),
         curve=curve,
     )
+
+
+def _light(curve: ResponseCurve) -> Tensor:
+    return torch.from_numpy(curve.linear_of_codes().astype(np.float32))
 
 
 def read_set(paths: Sequence[Path], curve: ResponseCurve | None = None) -> PhotoSet:

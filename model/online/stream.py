@@ -6,9 +6,9 @@ the key of (seed, s). On the CPU its pixels are, too; on a GPU as far as its ari
 
 import os
 from bisect import bisect_right
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from itertools import accumulate, islice
 
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
@@ -89,13 +89,13 @@ class _Shots:
 class _ShotStream(IterableDataset[list[Shot]]):
     """The shots of some steps, dealt out to the workers in turn."""
 
-    def __init__(self, shots: _Shots, *, batch: int, steps: range) -> None:
+    def __init__(self, shots: _Shots, *, batch: int, steps: Iterable[int]) -> None:
         super().__init__()
         self._shots, self._batch, self._steps = shots, batch, steps
 
     def __iter__(self) -> Iterator[list[Shot]]:
         worker = get_worker_info()
-        steps = self._steps if worker is None else self._steps[worker.id :: worker.num_workers]
+        steps = self._steps if worker is None else islice(self._steps, worker.id, None, worker.num_workers)
         for step in steps:
             yield [self._shots.draw(sample) for sample in range(step * self._batch, (step + 1) * self._batch)]
 
@@ -106,7 +106,7 @@ def photo_batches(
     rendition: Rendition,
     *,
     batch: int,
-    steps: range,
+    steps: Iterable[int],
     workers: int = 2,
     renderer: Renderer | None = None,
 ) -> Generator[Batch, None, None]:
@@ -123,7 +123,7 @@ def photo_batches(
     batch
         Crops in a batch.
     steps
-        Which steps to make: a resumed run starts where it stopped.
+        Which steps to make, told anew each time it is asked: a resumed run starts where it stopped.
     workers
         Processes that draw shots, a few milliseconds of one core each; 0 draws in this one.
     renderer

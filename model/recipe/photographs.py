@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -21,9 +22,7 @@ __all__ = ["prepare_photographs", "shake_once", "wanted"]
 
 _ENLARGED = (1.0, 1.5)
 _PER_PHOTO = 3
-# Of many pictures, by their names: more than two cores can look at often in two hours.
-_LIGHT_SHARES, _CODES_SHARES = ("1/4", "2/4"), ("3/4",)
-_MANY = 400
+_SIZE = (512, 512)  # many shakes of small parts teach more than few of whole photographs
 
 
 def wanted(photos: Sequence[str], exclude: Sequence[str]) -> list[Path]:
@@ -99,9 +98,8 @@ def _png(picture: Image.Image, factor: float) -> bytes:
 def shake_once(photos: Sequence[Path], folder: Path, progress: Progress = SILENT) -> Path:
     """Shake photographs into shards, as `make_weights` does where no GPU is; goes on where it stopped.
 
-    Two thirds are right in light, with highlights, noise and JPEG. One third is a mean of codes without any of these,
-    as most published pairs are (GOPRO's track ``blur``): light that is averaged is brighter than the mean of its codes,
-    and a network that saw nothing else makes such pictures darker.
+    Half is right in light, with highlights, noise and JPEG; half is a mean of codes without any of these
+    (`OnlineConfig`).
 
     Returns
     -------
@@ -110,19 +108,10 @@ def shake_once(photos: Sequence[Path], folder: Path, progress: Progress = SILENT
     from blursynth.engine import Engine  # noqa: PLC0415  # wants OpenCV, numba and HDF5, which machines with a GPU may lack
     from blursynth.make.stills import ShakeConfig, shake_dataset  # noqa: PLC0415
 
-    light = ShakeConfig(
-        per_photo=_PER_PHOTO,
-        still=ONLINE.still,
-        blur_px=ONLINE.blur_px,
-        crf=ONLINE.crf,
-        highlights=ONLINE.highlights,
-        noise=ONLINE.noise,
-        jpeg=ONLINE.jpeg,
-    )
-    codes = ShakeConfig(per_photo=_PER_PHOTO, still=ONLINE.still, blur_px=ONLINE.blur_px, crf="linear")
-    for name, config, shares in (("light", light, _LIGHT_SHARES), ("codes", codes, _CODES_SHARES)):
-        for share in shares if len(photos) >= _MANY else (None,):
-            shake_dataset(photos, folder / name, config, engine=Engine(jobs=0), part=share, progress=progress)
+    codes = ShakeConfig(per_photo=_PER_PHOTO, still=ONLINE.still, blur_px=ONLINE.blur_px, size=_SIZE, crf="linear")
+    light = replace(codes, seed=1, crf=ONLINE.crf, highlights=ONLINE.highlights, noise=ONLINE.noise, jpeg=ONLINE.jpeg)
+    for name, config in (("light", light), ("codes", codes)):
+        shake_dataset(photos, folder / name, config, engine=Engine(jobs=0), progress=progress)
     return _joined([folder / "light", folder / "codes"], folder / "all")
 
 
