@@ -1,12 +1,19 @@
-"""Run the benchmarks: ``python -m benchmarks [make|options|loader|train|deblur|interpolation …]``."""
+"""Run the benchmarks: ``python -m benchmarks [make|options|loader|exchange|train|deblur|interpolation …]``."""
 
 import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import deblur, interpolation, loader, make, options, train
+from benchmarks import deblur, exchange, interpolation, loader, make, options, train
 
-BENCHMARKS = {"make": make.run, "options": options.run, "loader": loader.run, "train": train.run, "deblur": deblur.run}
+BENCHMARKS = {
+    "make": make.run,
+    "options": options.run,
+    "loader": loader.run,
+    "exchange": exchange.run,
+    "train": train.run,
+    "deblur": deblur.run,
+}
 ON_REQUEST = {"interpolation": interpolation.run}  # takes many minutes, nearly all of them FFmpeg's
 
 if __name__ == "__main__":

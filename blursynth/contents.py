@@ -83,6 +83,8 @@ def _inspect_folder(path: Path) -> dict[str, Any]:
         "sizes": sorted({f"{entry.width}x{entry.height}" for entry in entries}),
         "pairs_by_source": sources,
     }
+    if missing := manifest.missing_parts():
+        values["parts_missing"] = list(missing)
     if entries:
         with Shard(entries[0].path(path)) as shard:
             values["holds_light"] = shard.has_light

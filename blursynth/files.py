@@ -2,11 +2,10 @@
 
 A file under its final name is complete: it was written under a temporary name in the same folder, flushed to the
 disk, renamed, and the folder flushed too. What a killed run leaves behind is a ``.blursynth-*.tmp`` file, which the
-next run sweeps away.
+next run sweeps away; what a run's own workers leave when they are ended at once, the run itself.
 """
 
 import errno
-import fcntl
 import glob
 import hashlib
 import os
@@ -15,7 +14,7 @@ import secrets
 import socket
 import stat
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -28,23 +27,21 @@ __all__ = [
     "as_output_error",
     "check_regular_file",
     "expand",
-    "locked",
     "make_directory",
     "newest_first",
     "printable",
     "refuse_existing",
-    "release_inherited_locks",
     "replacing",
     "reserve",
     "sha256_of",
     "sweep",
+    "swept",
     "write_at",
     "write_bytes",
     "write_together",
 ]
 
 _TEMPORARY = re.compile(r"\.blursynth-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.tmp")
-_held_locks: set[int] = set()  # descriptors of this process
 _STALE_SECONDS = 24 * 3600  # a temporary file of another machine is left alone for a day
 _HASH_BLOCK_BYTES = 1 << 22
 _ADVICE = {
@@ -94,6 +91,8 @@ def expand(arguments: Sequence[str], suffixes: Collection[str], *, is_recursive:
     ------
     SettingsError
         If an argument gives no file.
+    RefusedError
+        If a folder cannot be looked into.
     """
     paths: dict[Path, None] = {}
     for argument in arguments:
@@ -102,7 +101,7 @@ def expand(arguments: Sequence[str], suffixes: Collection[str], *, is_recursive:
         try:
             found = _expanded(Path(argument), suffixes, is_recursive=is_recursive)
         except OSError as error:
-            raise SettingsError(f"{printable(argument)}: {error.strerror or error}") from error
+            raise _why_not_expanded(argument, error) from error
         if not found:
             path = Path(argument)
             what = f"no files ending in {', '.join(sorted(suffixes))} in it" if path.is_dir() else "no such file"
@@ -111,9 +110,29 @@ def expand(arguments: Sequence[str], suffixes: Collection[str], *, is_recursive:
     return list(paths)
 
 
+def _why_not_expanded(argument: str, error: OSError) -> BlursynthError:
+    if error.errno == errno.ENAMETOOLONG:
+        return SettingsError(f"{printable(argument)}: the name is too long for a file")
+    where = printable(error.filename or argument)
+    if error.errno == errno.EACCES:
+        return RefusedError(f"{where}: permission denied: allow reading it (chmod u+rx), or name other files")
+    return RefusedError(f"{where}: cannot be looked into: {error.strerror or error}; name other files")
+
+
+def _below(path: Path) -> Iterator[Path]:
+    """Give what lies in a folder and its folders, but hidden ones; one that cannot be read is an error, not empty."""
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    for folder, folders, names in os.walk(path, onerror=fail):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(folder, name) for name in names)
+
+
 def _expanded(path: Path, suffixes: Collection[str], *, is_recursive: bool) -> list[Path]:
     if path.is_dir():
-        inside = path.rglob("*") if is_recursive else path.iterdir()
+        inside = _below(path) if is_recursive else path.iterdir()
         return sorted(
             entry
             for entry in inside
@@ -354,57 +373,6 @@ def newest_first(paths: list[Path]) -> list[Path]:
     return sorted(paths, key=lambda path: (-path.stat().st_mtime_ns, path.name))
 
 
-def release_inherited_locks() -> None:
-    """Let go, in a forked child, of its parent's locks: else they would outlive a parent that is killed."""
-    for descriptor in _held_locks:
-        with suppress(OSError):
-            os.close(descriptor)
-    _held_locks.clear()
-
-
-@contextmanager
-def locked(directory: Path, work: str, *, share: str = "") -> Iterator[None]:
-    """Hold the only right to write into a folder; ``work`` names the holder in the other's message.
-
-    With a ``share``, for example ``2-of-8``, holders of other shares may write at the same time.
-
-    Raises
-    ------
-    OutputError
-        If another process holds it, or the lock file cannot be written.
-    """
-    with _lock(directory / ".blursynth.lock", work, is_exclusive=not share):
-        if not share:
-            yield
-            return
-        with _lock(directory / f".blursynth-{share}.lock", work, is_exclusive=True):
-            yield
-
-
-@contextmanager
-def _lock(path: Path, work: str, *, is_exclusive: bool) -> Iterator[None]:
-    with as_output_error(path):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
-    try:
-        try:
-            fcntl.flock(descriptor, (fcntl.LOCK_EX if is_exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "another process"
-            raise OutputError(
-                f"{printable(path.parent)}: {printable(holder)} is writing here; wait for it or choose another output"
-            ) from error
-        except OSError as error:
-            raise OutputError(f"{printable(path)}: cannot be locked here: {error.strerror}") from error
-        _held_locks.add(descriptor)
-        with as_output_error(path):
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{work} (pid {os.getpid()} on {socket.gethostname()})".encode(), 0)
-        yield
-    finally:
-        _held_locks.discard(descriptor)
-        os.close(descriptor)  # the lock goes with it; the file stays, since removing it would race
-
-
 def sweep(directory: Path) -> list[Path]:
     """Remove the temporary files that killed runs left in ``directory``; return their paths."""
     swept = []
@@ -417,9 +385,48 @@ def sweep(directory: Path) -> list[Path]:
     return swept
 
 
+@contextmanager
+def swept(directories: Iterable[Path], note: Callable[[str], None] = lambda _text: None) -> Iterator[None]:
+    """Sweep folders before the block, and again after it however it ends: its workers may have been ended at once.
+
+    Parameters
+    ----------
+    directories
+        Folders; those that are not there are passed over.
+    note
+        Told of each file that an earlier run left.
+
+    Raises
+    ------
+    OutputError
+        If a folder cannot be looked into.
+    """
+    directories = tuple(directories)
+    for left in _sweep_all(directories):
+        note(f"{left.name}: left by a killed run, removed")
+    try:
+        yield
+    except BaseException:
+        with suppress(OutputError):  # what went wrong before is what is to be told
+            _sweep_all(directories)
+        raise
+    _sweep_all(directories)
+
+
+def _sweep_all(directories: Iterable[Path]) -> list[Path]:
+    left = []
+    for directory in directories:
+        with as_output_error(directory):
+            left += sweep(directory) if directory.is_dir() else []
+    return left
+
+
 def _is_stale(path: Path, *, host_mark: str, pid: int) -> bool:
     if host_mark != _host_mark():
-        return time.time() - path.stat().st_mtime > _STALE_SECONDS
+        try:
+            return time.time() - path.stat().st_mtime > _STALE_SECONDS
+        except FileNotFoundError:  # it has got its name meanwhile
+            return False
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):

@@ -1,6 +1,7 @@
 """Augmentation on the device, as in Nah et al., CVPR 2017: turns and mirrors, colours, noise.
 
 What is done to a sample follows from the seed and its number alone; only the noise also depends on the kind of device.
+A batch is changed as a whole: sample by sample, a GPU would wait for thousands of launches in each step.
 """
 
 import itertools
@@ -10,6 +11,8 @@ import torch
 from torch import Tensor
 
 from .online.batch import Batch
+from .online.light import per_picture
+from .online.transfer import sent
 
 __all__ = ["augment", "degrade", "to_unit"]
 
@@ -36,22 +39,22 @@ def augment(batch: Batch, *, seed: int) -> Batch:
     seed
         Together with the number of a sample it decides what is done to it.
     """
-    pairs = [
-        _changed(torch.stack((blurry, sharp)), seed, batch.first_sample + k)  # (2, 3, H, W)
-        for k, (blurry, sharp) in enumerate(zip(batch.blurry, batch.sharp, strict=True))
-    ]
-    stacked = torch.stack(pairs, dim=1)  # (2, N, 3, H, W)
-    blurry, sharp = (images.contiguous(memory_format=torch.channels_last) for images in stacked)
+    pairs = torch.stack((batch.blurry, batch.sharp))  # (2, N, 3, H, W)
+    ways: dict[tuple[int, int], list[int]] = {}
+    orders = []
+    for k in range(len(batch.blurry)):
+        rng = np.random.default_rng((seed, batch.first_sample + k, _STREAM))
+        quarter_turns, is_mirrored, number = (int(rng.integers(count)) for count in (4, 2, 6))
+        ways.setdefault((quarter_turns, is_mirrored), []).append(k)
+        orders.append(_CHANNEL_ORDERS[number])
+    for (quarter_turns, is_mirrored), alike in ways.items():  # eight at most, whatever the batch: each costs launches
+        places = sent(torch.tensor(alike), pairs.device)
+        turned = torch.rot90(pairs[:, places], quarter_turns, dims=(3, 4))
+        pairs[:, places] = turned.flip(4) if is_mirrored else turned
+    order = sent(torch.tensor(orders), pairs.device)[:, :, None, None]  # (N, 3, 1, 1)
+    pairs = pairs.gather(2, order.expand(pairs.shape))
+    blurry, sharp = (images.contiguous(memory_format=torch.channels_last) for images in pairs)
     return Batch(blurry, sharp, batch.first_sample)
-
-
-def _changed(pair: Tensor, seed: int, sample: int) -> Tensor:
-    rng = np.random.default_rng((seed, sample, _STREAM))
-    quarter_turns, is_mirrored, order = (int(rng.integers(count)) for count in (4, 2, 6))
-    pair = torch.rot90(pair, quarter_turns, dims=(2, 3))
-    if is_mirrored:
-        pair = pair.flip(3)
-    return pair[:, list(_CHANNEL_ORDERS[order])]
 
 
 def degrade(blurry: Tensor, sharp: Tensor, *, first_sample: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -74,28 +77,23 @@ def degrade(blurry: Tensor, sharp: Tensor, *, first_sample: int, seed: int) -> t
     noise of a standard deviation drawn from N(0, (2/255)²) for each sample. The sharp pairs are the released code's:
     they teach to leave alone what is sharp.
     """
-    pairs = [
-        _degraded(*pair, np.random.default_rng((seed, first_sample + k, _DEGRADE_STREAM)))
-        for k, pair in enumerate(zip(blurry, sharp, strict=True))
-    ]
-    blurry, sharp = (
-        torch.stack(images).contiguous(memory_format=torch.channels_last) for images in zip(*pairs, strict=True)
-    )
-    return blurry, sharp
+    factors, deviations, are_sharp = [], [], []
+    grain = torch.empty(blurry.shape, dtype=blurry.dtype, device=blurry.device)
+    noise = torch.Generator(blurry.device)
+    for k, picture in enumerate(grain):
+        rng = np.random.default_rng((seed, first_sample + k, _DEGRADE_STREAM))
+        factors.append(float(rng.uniform(*_SATURATION)))
+        deviations.append(float(rng.normal(0.0, _NOISE_SPREAD)))
+        picture.normal_(generator=noise.manual_seed(int(rng.integers(1 << 63))))
+        are_sharp.append(float(rng.random() < _SHARP_SHARE))
+    factor, deviation, is_sharp = (per_picture(each, blurry.device) for each in (factors, deviations, are_sharp))
+    blurry = _saturated(torch.where(is_sharp > 0, sharp, blurry), factor)
+    noisy = blurry.addcmul_(deviation, grain).clamp_(0, 1)
+    layout = torch.channels_last
+    return noisy.contiguous(memory_format=layout), _saturated(sharp, factor).contiguous(memory_format=layout)
 
 
-def _degraded(blurry: Tensor, sharp: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    factor = float(rng.uniform(*_SATURATION))
-    noise_std = float(rng.normal(0.0, _NOISE_SPREAD))
-    noise = torch.Generator(blurry.device).manual_seed(int(rng.integers(1 << 63)))
-    if rng.random() < _SHARP_SHARE:
-        blurry = sharp
-    blurry, sharp = _saturated(blurry, factor), _saturated(sharp, factor)
-    grain = torch.randn(blurry.shape, generator=noise, device=blurry.device)
-    return blurry.add(grain, alpha=noise_std).clamp_(0, 1), sharp
-
-
-def _saturated(image: Tensor, factor: float) -> Tensor:
+def _saturated(images: Tensor, factor: Tensor) -> Tensor:
     """Multiply the saturation of HSV: hue and value stay, so each channel's distance from the largest is scaled."""
-    value = image.amax(0, keepdim=True)  # (1, H, W)
-    return (value - (value - image) * factor).clamp_(0, 1)
+    value = images.amax(1, keepdim=True)  # (N, 1, H, W)
+    return (value - (value - images) * factor).clamp_(0, 1)

@@ -6,16 +6,25 @@ they were made.
 
 import hashlib
 import json
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from blursynth.errors import CheckpointError
-from blursynth.files import check_regular_file, make_directory, printable, write_bytes
+from blursynth.files import check_regular_file, make_directory, printable, sha256_of, write_bytes
 
 from .checkpoint import Checkpoint, load_checkpoint, restore_network, save_checkpoint
 from .networks import Network
 
-__all__ = ["WEIGHTS", "bundle", "bundled_names", "initial_network", "is_bundled", "load_bundled"]
+__all__ = [
+    "WEIGHTS",
+    "InitialWeights",
+    "bundle",
+    "bundled_names",
+    "initial_weights",
+    "is_bundled",
+    "load_bundled",
+]
 
 WEIGHTS = Path(__file__).parent / "weights"
 _INDEX = "index.json"
@@ -54,20 +63,32 @@ def load_bundled(name: str, folder: Path = WEIGHTS) -> Network:
     return restore_network(load_checkpoint(path))
 
 
-def initial_network(model: str) -> Network:
-    """Load a network to train on: one that comes with blursynth, by its name, or a checkpoint of ours.
+@dataclass(frozen=True, slots=True, eq=False)
+class InitialWeights:
+    """A network to train on, what its weights are called, and the SHA-256 of their file: names change, bytes do not."""
+
+    network: Network
+    name: str
+    sha256: str
+
+
+def initial_weights(model: str, folder: Path = WEIGHTS) -> InitialWeights:
+    """Load what to begin with: weights that come with blursynth, by their name, or a checkpoint of ours.
 
     Raises
     ------
     CheckpointError
         If it is not there or cannot be used.
     """
-    return load_bundled(model) if is_bundled(model) else restore_network(load_checkpoint(Path(model)))
+    if is_bundled(model, folder):
+        return InitialWeights(load_bundled(model, folder), model, _read_index(folder)[model]["sha256"])
+    path = Path(model)
+    return InitialWeights(restore_network(load_checkpoint(path)), path.name, sha256_of(path))
 
 
-def is_bundled(model: str) -> bool:
+def is_bundled(model: str, folder: Path = WEIGHTS) -> bool:
     """Return whether a text is to be taken for a name of weights that come with blursynth, and not for a file."""
-    return model in bundled_names() or not Path(model).exists()
+    return model in bundled_names(folder) or not Path(model).exists()
 
 
 def bundle(name: str, checkpoint: Checkpoint, card: str, folder: Path = WEIGHTS) -> Path:

@@ -61,6 +61,7 @@ def card_text(last: Checkpoint, data: Mapping[str, Any], device: str) -> str:
     if not isinstance(last.network, OwnConfig):  # only its author's program can build it
         network[f"multiply-adds for {_SIDE_PX} x {_SIDE_PX} px"] = f"{count_macs(last.network) / 1e9:.3g} G"
     made = {
+        "begun with": _beginning(last.progress.get("init", {})),
         "samples seen": f"{last.progress['samples']:,}",
         "time": f"{last.progress['seconds'] / 60:.1f} min",
         "skipped steps": last.progress["skipped"],
@@ -82,6 +83,10 @@ def card_text(last: Checkpoint, data: Mapping[str, Any], device: str) -> str:
         "Versions": versions,
     }
     return f"# {last.training['network']}\n" + "".join(_table(*part) for part in parts.items())
+
+
+def _beginning(init: Mapping[str, str]) -> str:
+    return f"{init['name']}, SHA-256 {init['sha256']}" if init else "random weights, of the seed"
 
 
 def _table(title: str, values: Mapping[str, Any]) -> str:

@@ -10,11 +10,26 @@ from blursynth.errors import DeviceError, MachineError
 
 _DEVICES = ("cpu", "cuda", "mps", "xpu")
 
-__all__ = ["Precision", "autocast", "choose_device", "computes_bfloat16", "is_out_of_memory", "memory_errors"]
+__all__ = [
+    "Precision",
+    "autocast",
+    "choose_device",
+    "computes_bfloat16",
+    "fastest_convolutions",
+    "is_out_of_memory",
+    "memory_errors",
+]
 
 Precision = Literal["auto", "float32", "bfloat16"]
-# Of RuntimeErrors: on the CPU, by CUDA outside of torch's own allocator, by MPS.
-_OUT_OF_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "backend out of memory")
+# Of RuntimeErrors: on the CPU, by CUDA outside of torch's own allocator, wrapped by a compiler, by libraries, by MPS.
+_OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "CUDA error: out of memory",
+    "CUDA out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "backend out of memory",
+)
 _BFLOAT16_UNITS = ("avx512_bf16", "amx_bf16", "bf16")  # of x86 and of ARM
 
 
@@ -46,9 +61,9 @@ def autocast(device: torch.device, precision: Precision = "auto") -> AbstractCon
     Parameters
     ----------
     precision
-        ``auto`` is bfloat16 on CUDA and float32 elsewhere.
+        ``auto`` is bfloat16 on CUDA, if the GPU has units for it (NVIDIA's since Ampere), and float32 elsewhere.
     """
-    is_low = precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
+    is_low = precision == "bfloat16" or (precision == "auto" and device.type == "cuda" and computes_bfloat16(device))
     return torch.autocast(device.type, torch.bfloat16) if is_low else nullcontext()
 
 
@@ -69,6 +84,17 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error says that memory ran out, of a GPU or of the machine."""
     is_named = isinstance(error, torch.OutOfMemoryError | MemoryError)
     return is_named or any(words in str(error) for words in _OUT_OF_MEMORY)
+
+
+@contextmanager
+def fastest_convolutions(device: torch.device) -> Iterator[None]:
+    """Let cuDNN try, for each size of images that comes, which of its algorithms is the fastest; for few sizes."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = before or device.type == "cuda"
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
 
 @contextmanager

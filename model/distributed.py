@@ -70,6 +70,16 @@ class World:
             tensor.copy_(together[begin : begin + tensor.numel()].view_as(tensor))
             begin += tensor.numel()
 
+    def copy_first(self, tensors: Sequence[Tensor]) -> None:
+        """Replace tensors by those of the first process, in place."""
+        if self.size == 1:
+            return
+        for tensor in tensors:
+            value = tensor.detach().contiguous()
+            with _peer_errors():
+                torch.distributed.broadcast(value, 0)
+            tensor.detach().copy_(value)
+
     def share(self, items: Sequence[Item]) -> Sequence[Item]:
         """Return this process's share: every item is in exactly one of them."""
         return items[self.rank :: self.size]

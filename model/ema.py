@@ -16,6 +16,8 @@ _UPDATES = "updates"
 class Average:
     """Exponential moving average of a network's weights, in float32 on the network's device.
 
+    What is no weight, such as the statistics of a batch norm, is that of the network.
+
     Parameters
     ----------
     network
@@ -39,6 +41,8 @@ class Average:
         decay = min(self._decay, (1 + self._updates) / (10 + self._updates))
         with torch.no_grad():
             torch._foreach_lerp_(list(self.network.parameters()), list(network.parameters()), 1 - decay)
+            for ours, its in zip(self.network.buffers(), network.buffers(), strict=True):
+                ours.copy_(its)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return what `load` needs to go on to the same bits."""

@@ -17,25 +17,19 @@ from blursynth.colour import ColourModel
 from blursynth.decoding import decode, to_rgb
 from blursynth.errors import OutputError, SettingsError
 from blursynth.files import printable, replacing
+from blursynth.places import CLIP_CONTAINERS
 from blursynth.progress import SILENT, Progress
-from blursynth.video import VIDEO_SUFFIXES, VideoInfo, describe, opened, refusing
+from blursynth.video import VideoInfo, describe, opened, refusing
 
 from .restore import Deblurrer
 
-__all__ = ["CLIP_SUFFIXES", "deblur_clip", "is_clip"]
+__all__ = ["deblur_clip"]
 
-_CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
-CLIP_SUFFIXES = frozenset(_CONTAINERS)
 _MATRIX_TAGS = {"bt709": 1, "bt601": 6, "bt2020": 9}  # H.273
 _LEFT, _ALONE = np.array([0.25, 0.5, 0.25]), np.array([1.0])
 _PLANAR_FORMATS = frozenset(f"yuv4{chroma}p{depth}" for chroma in ("20", "22", "44") for depth in ("", "10le"))
 _OF_THE_FILE = {"major_brand", "minor_version", "compatible_brands", "encoder"}
 _NUM_THREADS = 4  # of x264, whose result depends on it: else every machine would write other bytes
-
-
-def is_clip(path: Path) -> bool:
-    """Say whether a name is that of a clip."""
-    return path.suffix.lower() in VIDEO_SUFFIXES
 
 
 def deblur_clip(
@@ -81,8 +75,8 @@ def deblur_clip(
         If the disk or the encoder says no; nothing is left then.
     """
     name = printable(output)
-    if output.suffix.lower() not in _CONTAINERS:
-        raise SettingsError(f"{name}: clips are written as {', '.join(sorted(_CONTAINERS))}; choose such a name")
+    if output.suffix.lower() not in CLIP_CONTAINERS:
+        raise SettingsError(f"{name}: clips are written as {', '.join(sorted(CLIP_CONTAINERS))}; choose such a name")
     info = describe(source)
     for remark in info.notes:
         progress.note(f"{printable(source)}: {remark}")
@@ -93,7 +87,7 @@ def deblur_clip(
         replacing(output, overwrite=overwrite) as temporary,
         progress.task(source.name, info.num_frames, "frames") as advance,
         _encoding_errors(name),
-        _Writer(temporary, info, _CONTAINERS[output.suffix.lower()], quality) as writer,
+        _Writer(temporary, info, CLIP_CONTAINERS[output.suffix.lower()], quality) as writer,
     ):
         if not strip_metadata:
             writer.copy_metadata()

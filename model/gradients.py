@@ -13,7 +13,7 @@ from .device import autocast, is_out_of_memory
 from .losses import fft_loss, multiscale_content_loss, psnr_loss
 from .online.batch import Batch
 from .settings import TrainConfig
-from .state import RunState
+from .state import RunState, buffers_kept
 
 __all__ = ["Method", "compiled_method", "gradients"]
 
@@ -35,6 +35,7 @@ def compiled_method(state: RunState, method: Method, sizes: Sequence[tuple[int, 
     """
     trial = replace(method, forward=compiled(state.network))
     begin = time.monotonic()
+    put_back = buffers_kept(state.network)
     try:
         for count, patch in sizes:
             _rehearse(state, trial, count, patch)
@@ -45,6 +46,7 @@ def compiled_method(state: RunState, method: Method, sizes: Sequence[tuple[int, 
     finally:
         for _, optimizer in state.players:
             optimizer.zero_grad(set_to_none=True)
+        put_back()
     sides = ", ".join(str(patch) for _, patch in sizes)
     method.note(f"network compiled for crops of {sides} px in {time.monotonic() - begin:.0f} s")
     return trial

@@ -197,7 +197,7 @@ def fft_loss(restored: Tensor, sharp: Tensor) -> Tensor:
     Notes
     -----
     After MIMO-UNet (Cho et al., ICCV 2021), which splits real and imaginary parts and leaves the transform
-    unnormalised: at 256 × 256 px, its weight 0.1 is worth about 18 here.
+    unnormalised: at 256 × 256 px, its weight 0.1 is worth about 16 here.
     """
     spectrum: Tensor = torch.fft.rfft2(_difference(restored, sharp), norm="ortho")  # (N, 3, H, W/2 + 1) complex
     return spectrum.abs().mean()

@@ -1,7 +1,7 @@
 """Which networks there are, by name; a checkpoint tells the name and the configuration, this builds the rest."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Literal, Protocol
 
 import torch
@@ -22,10 +22,11 @@ __all__ = [
     "describe_network",
     "network_config",
     "read_config",
+    "takes_weights_of",
 ]
 
-NetworkName = Literal["mscnn", "lite", "lite-tiny"]
-NETWORK_NAMES: tuple[NetworkName, ...] = ("mscnn", "lite", "lite-tiny")
+NetworkName = Literal["mscnn", "mscnn-2", "mscnn-1", "lite", "lite-tiny"]
+NETWORK_NAMES: tuple[NetworkName, ...] = ("mscnn", "mscnn-2", "mscnn-1", "lite", "lite-tiny")
 Network = MSCNN | Lite
 NetworkConfig = MSCNNConfig | LiteConfig
 
@@ -33,17 +34,29 @@ NetworkConfig = MSCNNConfig | LiteConfig
 def network_config(name: NetworkName) -> NetworkConfig:
     """Return the configuration that a name on the command line stands for.
 
-    ``mscnn`` is the network of Nah et al. (CVPR 2017), whole; ``lite`` and ``lite-tiny`` are ours.
+    ``mscnn`` is the network of Nah et al. (CVPR 2017), whole, with three scales; ``mscnn-2`` and ``mscnn-1`` are those
+    that they compare it with, as deep, with two scales and with one. ``lite`` and ``lite-tiny`` are ours.
     """
     match name:
         case "mscnn":
-            return MSCNNConfig()
+            return MSCNNConfig.paper()
+        case "mscnn-2":
+            return MSCNNConfig.paper(num_scales=2)
+        case "mscnn-1":
+            return MSCNNConfig.paper(num_scales=1)
         case "lite":
             return LiteConfig.base()
         case "lite-tiny":
             return LiteConfig.tiny()
         case _:
             raise SettingsError(f"network {name!r} is unknown; choose one of {', '.join(NETWORK_NAMES)}")
+
+
+def takes_weights_of(config: NetworkConfig, other: NetworkConfig) -> bool:
+    """Return whether two networks differ in nothing, or only in what has no weights (`LiteConfig.tone_px`)."""
+    if isinstance(config, LiteConfig) and isinstance(other, LiteConfig):
+        return replace(config, tone_px=other.tone_px) == other
+    return config == other
 
 
 def build_network(config: NetworkConfig) -> Network:

@@ -45,7 +45,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, network: nn.Module) -> d
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Take over what `optimizer_tensors` returned.
+    """Take over what `optimizer_tensors` returned, in whatever layout.
 
     Raises
     ------
@@ -53,11 +53,16 @@ def load_optimizer(optimizer: torch.optim.Optimizer, network: nn.Module, tensors
         If part of a parameter's state is missing.
     """
     names = {id(parameter): name for name, parameter in network.named_parameters()}
-    order = [names[id(parameter)] for group in optimizer.param_groups for parameter in group["params"]]
+    order = [(names[id(each)], each) for group in optimizer.param_groups for each in group["params"]]
     state = optimizer.state_dict()
     state["state"] = {
-        index: {key: tensors[f"{name}.{key}"] for key in _STATE}
-        for index, name in enumerate(order)
+        index: {key: _laid_out(tensors[f"{name}.{key}"], parameter) for key in _STATE}
+        for index, (name, parameter) in enumerate(order)
         if any(f"{name}.{key}" in tensors for key in _STATE)
     }
     optimizer.load_state_dict(state)
+
+
+def _laid_out(tensor: Tensor, parameter: Tensor) -> Tensor:
+    """Lay a tensor out as its parameter: CUDA's fused kernel refuses any other, and files keep no layout."""
+    return torch.empty_like(parameter).copy_(tensor) if tensor.shape == parameter.shape else tensor

@@ -124,7 +124,7 @@ class TrainConfig:
     Parameters
     ----------
     network
-        ``mscnn`` (the paper's), ``lite`` or ``lite-tiny``.
+        ``mscnn`` (the paper's), ``mscnn-2`` or ``mscnn-1`` (as deep, fewer scales), ``lite`` or ``lite-tiny``.
     init
         Weights to begin with: a name among those that come with blursynth, or a checkpoint of the same network. Without
         it the seed decides them. A resumed run has its own.

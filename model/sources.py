@@ -19,10 +19,12 @@ from blursynth.recordings import recording_of
 from blursynth.rendition import Rendition, output_curves
 from blursynth.shake import ShakeRule
 
+from .compiled import compiled_or_plain, is_compiled
 from .online import Batch, PhotoSet, SampleRule, load_pack, mean_of_views, photo_batches, read_set
 from .online.batch import Request
 from .online.packing import is_pack
 from .online.photos import PHOTO_SUFFIXES, SHAKE_ROOM_PX
+from .online.rendering import Renderer
 from .settings import OnlineConfig, TrainConfig
 from .validation import Example, telling
 
@@ -137,10 +139,11 @@ def hold_in_memory(source: Source, config: TrainConfig, device: torch.device, no
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PhotoSource:
-    """Photographs, and what is drawn for each sample."""
+    """Photographs, what is drawn for each sample, and whether torch.compile makes one kernel of the rendering."""
 
     photos: PhotoSet
     online: OnlineConfig
+    compiles: bool = False
 
     @property
     def sha256(self) -> str:
@@ -185,8 +188,13 @@ class PhotoSource:
             batch=request.batch,
             steps=_StepsOfKind(request.steps, online.codes, is_plain=is_plain),
             workers=math.ceil(share * request.workers),
-            renderer=torch.compile(mean_of_views, dynamic=True) if self.photos.device.type == "cuda" else None,
+            renderer=self._renderer(),
         )
+
+    def _renderer(self) -> Renderer | None:
+        if self.photos.device.type == "cpu":
+            return None  # the kernel of `shake` is faster
+        return compiled_or_plain(mean_of_views) if self.compiles else mean_of_views
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +265,7 @@ def open_sources(path: Path, config: TrainConfig, device: torch.device) -> Sourc
 def _photographs(photos: PhotoSet, config: TrainConfig, device: torch.device) -> Sources:
     place = torch.device("cpu") if device.type == "mps" else device  # poses are float64
     train, aside = _split(photos.names, config.validation_fraction)
-    training = PhotoSource(photos.select(train).to(place), config.online)
+    training = PhotoSource(photos.select(train).to(place), config.online, is_compiled(config.compile, place))
     held_out = photos.select(aside) if aside else None
     examples = _examples(PhotoSource(held_out, config.online), config) if held_out else []
     return Sources(training, held_out.names if held_out else (), examples, "photographs")

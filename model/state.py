@@ -1,6 +1,6 @@
 """What changes while training: begun anew, taken up from a checkpoint, and made into one."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,15 @@ from blursynth.errors import CheckpointError, SettingsError
 from blursynth.files import printable
 
 from .adversarial import Critic
+from .bundled import InitialWeights
 from .checkpoint import Checkpoint, load_checkpoint, restore_network
 from .ema import Average
-from .networks import Network, build_network, network_config
+from .networks import Network, build_network, network_config, takes_weights_of
 from .optimizers import build_optimizer, load_optimizer, optimizer_tensors
 from .own import OwnConfig, as_network
 from .settings import FREE_ON_RESUME, TrainConfig, stages_of
 
-__all__ = ["RunState", "begin_run", "resume_run"]
+__all__ = ["RunState", "begin_run", "buffers_kept", "resume_run"]
 
 _PROGRESS = ("data_sha256", "step", "samples", "seconds", "best_psnr", "best", "skipped", "rollbacks")
 
@@ -29,7 +30,8 @@ class RunState:
     """What changes while training.
 
     ``own`` says what a network of the caller's own is called, ``parts`` in how many parts a batch is worked out; the
-    rest of the numbers goes into checkpoints, and so does ``best``: the step and the scores of the best checkpoint.
+    rest of the numbers goes into checkpoints, and so do ``best``, the step and the scores of the best checkpoint, and
+    ``init``, name and SHA-256 of the weights that it began with, if those were not random.
     """
 
     network: Network
@@ -44,6 +46,7 @@ class RunState:
     seconds: float = 0.0
     best_psnr: float | None = None
     best: Mapping[str, Any] = field(default_factory=dict)
+    init: Mapping[str, str] = field(default_factory=dict)
     skipped: int = 0
     rollbacks: int = 0
 
@@ -58,6 +61,12 @@ class RunState:
         yield self.network, self.optimizer
         if self.critic:
             yield self.critic.network, self.critic.optimizer
+
+    @property
+    def shared(self) -> list[Tensor]:
+        """What has to be the same in all processes: of everything that learns and the running mean, in no copies."""
+        networks = (*(network for network, _ in self.players), self.best_network)
+        return [tensor for network in networks for tensor in network.state_dict().values()]
 
     def tensors(self) -> dict[str, Any]:
         """Return everything that learns, by the fields of a checkpoint: names and tensors, not copied."""
@@ -92,7 +101,7 @@ class RunState:
         return Checkpoint(**self._described(config, scores), weights=self.best_network.state_dict())
 
     def _described(self, config: TrainConfig, scores: Mapping[str, Any]) -> dict[str, Any]:
-        progress = {name: getattr(self, name) for name in _PROGRESS}
+        progress = {name: getattr(self, name) for name in (*_PROGRESS, "init")}
         training = asdict(config) | ({"network": self.own.name} if self.own else {})
         network = self.own or self.network.config
         return {"network": network, "training": training, "progress": progress, "scores": scores}
@@ -104,7 +113,7 @@ def begin_run(
     data_sha256: str,
     *,
     own: nn.Module | None = None,
-    initial: Network | None = None,
+    initial: InitialWeights | None = None,
 ) -> RunState:
     """Return the state of a run before its first step.
 
@@ -122,10 +131,12 @@ def begin_run(
         return state
     wanted = network_config(config.network)
     if initial is not None:
-        if initial.config != wanted:
-            told = printable(config.init or "weights")
+        if not takes_weights_of(initial.network.config, wanted):
+            told = printable(config.init or initial.name)
             raise SettingsError(f"init {told}: not the weights of a {config.network}; choose their --network")
-        return _state(initial, config, device, data_sha256)
+        state = _state(initial.network, config, device, data_sha256)
+        state.init = {"name": initial.name, "sha256": initial.sha256}
+        return state
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         network = build_network(wanted)
@@ -140,6 +151,18 @@ def _state(network: Network, config: TrainConfig, device: torch.device, data_sha
     if config.adversarial:
         critic = Critic(seed=config.seed, learning_rate=config.learning_rate, device=device)
     return RunState(network, optimizer, average, critic, data_sha256)
+
+
+def buffers_kept(network: nn.Module) -> Callable[[], None]:
+    """Copy what calling a network changes, such as the statistics of a batch norm; the result puts it back."""
+    buffers = list(network.buffers())
+    before = [each.clone() for each in buffers]
+
+    def put_back() -> None:
+        for buffer, value in zip(buffers, before, strict=True):
+            buffer.copy_(value)
+
+    return put_back
 
 
 def resume_run(path: Path, config: TrainConfig, device: torch.device, data_sha256: str) -> RunState:
@@ -162,6 +185,7 @@ def resume_run(path: Path, config: TrainConfig, device: torch.device, data_sha25
         state.load({kind: getattr(checkpoint, kind) for kind in state.tensors()})
         for name in _PROGRESS:
             setattr(state, name, checkpoint.progress[name])
+        state.init = checkpoint.progress.get("init", {})  # which the first versions did not write
     except (KeyError, RuntimeError) as error:
         what = str(error).splitlines()[0]
         raise CheckpointError(f"{printable(path)}: {what} is missing; no run can go on from it") from error

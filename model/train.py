@@ -13,16 +13,17 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from blursynth.errors import CheckpointError, SettingsError
-from blursynth.files import locked, make_directory, newest_first, printable, sweep, write_bytes
+from blursynth.errors import CheckpointError, MachineError, SettingsError
+from blursynth.files import make_directory, newest_first, printable, sweep, write_bytes
+from blursynth.locks import locked
 from blursynth.progress import SILENT, Progress
 
-from .bundled import initial_network
+from .bundled import initial_weights
 from .card import card_text
 from .checkpoint import Checkpoint, save_checkpoint
 from .clock import Clock, Signals, listening
 from .compiled import is_compiled
-from .device import choose_device, computes_bfloat16, memory_errors
+from .device import choose_device, computes_bfloat16, fastest_convolutions, memory_errors
 from .distributed import World, joined
 from .feed import Feed
 from .gradients import Method, compiled_method, gradients
@@ -32,7 +33,7 @@ from .online.batch import Batch
 from .settings import TrainConfig, fraction_done, learning_rate, stages_of
 from .sources import Source, Sources, hold_in_memory, open_sources
 from .stages import stage_at
-from .state import RunState, begin_run, resume_run
+from .state import RunState, begin_run, buffers_kept, resume_run
 from .validation import SCORE_DEFINITION, Example, mean_score, score, validate
 
 __all__ = ["TrainConfig", "TrainResult", "newest_run", "train"]
@@ -143,16 +144,19 @@ def _train(
     network: nn.Module | None,
 ) -> TrainResult:
     device = choose_device(config.device)
-    sources = open_sources(directory, config, device)
+    with memory_errors("train on fewer or smaller photographs, or with --device cpu"):
+        sources = open_sources(directory, config, device)
     training, examples = sources.training, sources.examples
     make_directory(run)
     with (
         locked(run, "another blursynth train") if world.is_first else nullcontext(),
         memory_errors(f"choose --batch or --patch below {config.batch}, {config.patch}, or fewer --workers"),
+        fastest_convolutions(device),
     ):
         if world.is_first:
             sweep(run)
         state = _begin(run, config, device, data_sha256=training.sha256, resume=resume, own=network)
+        _begin_together(state, world)
         if resume and not state.step:
             progress.note(f"{printable(run)}: nothing to resume there, a new run begins")
         blurry_psnr = mean_score([score(blurry, sharp) for blurry, sharp in examples])
@@ -214,10 +218,22 @@ def _begin(
     if path.exists():
         state = resume_run(path, config, device, data_sha256)
     else:
-        initial = initial_network(config.init) if config.init else None
+        initial = initial_weights(config.init) if config.init else None
         state = begin_run(config, device, data_sha256, own=own, initial=initial)
     state.parts = config.accumulate
     return state
+
+
+def _begin_together(state: RunState, world: World) -> None:
+    """See to it that all processes begin with the same; a network of one's own may have other weights in each."""
+    found = f"step {state.step} of pairs {state.data_sha256[:16]}"
+    first = world.text_of_first(found)
+    if found != first:
+        raise MachineError(
+            f"process {world.rank} found {found}, the first one {first}: "
+            "each needs the same shards and, to resume, the same folder of the run"
+        )
+    world.copy_first(state.shared)
 
 
 def _loop(state: RunState, place: _Place, signals: Signals) -> None:
@@ -282,10 +298,12 @@ def _update(state: RunState, place: _Place, batch: Batch, rate: float) -> tuple[
     for _, optimizer in state.players:
         for group in optimizer.param_groups:
             group["lr"] = rate
+    put_back = buffers_kept(state.network)
     losses = gradients(state, place.method, batch)
     values = torch.stack(list(losses.values()))
     parameters = [list(network.parameters()) for network, _ in state.players]
     place.world.average([*(each.grad for player in parameters for each in player if each.grad is not None), values])
+    place.world.copy_first(list(state.network.buffers()))
     limits = (place.config.clip_norm or math.inf, math.inf)  # the discriminator's is only looked at
     norms = [torch.nn.utils.clip_grad_norm_(*player) for player in zip(parameters, limits, strict=False)]
     *found, norm, total = torch.cat([values, norms[0][None], torch.stack(norms).sum()[None]]).tolist()
@@ -294,6 +312,8 @@ def _update(state: RunState, place: _Place, batch: Batch, rate: float) -> tuple[
             optimizer.step()
         if state.average:
             state.average.update(state.network)
+    else:
+        put_back()
     return dict(zip(losses, found, strict=True)), norm if math.isfinite(total) else total
 
 

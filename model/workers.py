@@ -4,7 +4,7 @@ import os
 import signal
 from types import FrameType
 
-from blursynth.files import release_inherited_locks
+from blursynth.locks import release_inherited_locks
 
 __all__ = ["start_worker"]
 

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from blursynth.make import MakeConfig, make_dataset
 from samples import ClipMaker, moving_texture
+from training import MODULE as TRAIN
+from training import faded, let_networks_be_small, pairs_folder
 
 SHARED = Path(os.environ.get("BLURSYNTH_SHARED", Path(__file__).parents[2] / "shared" / "data"))
 
@@ -94,6 +96,26 @@ def make_clip(tmp_path: Path) -> ClipMaker:
         return path
 
     return make
+
+
+@pytest.fixture
+def small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the names of networks stand for small ones."""
+    let_networks_be_small(monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of shards of two clips, six pairs of 24x24 px each, that are quickly learned; to be left as it is."""
+    return pairs_folder(tmp_path_factory.mktemp("train") / "pairs", one=faded(6, 24, 1), two=faded(6, 24, 2))
+
+
+@pytest.fixture
+def scores(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What validation finds while training, to be filled."""
+    values: list[float] = []
+    monkeypatch.setattr(TRAIN, "validate", lambda *_arguments, **_settings: values.pop(0))
+    return values
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from blursynth.errors import OutputError, VideoError
+from blursynth.files import replacing
 
 
 def square(number: int) -> int:
@@ -45,6 +46,24 @@ def threads_of_libraries(_: int) -> tuple[str, int, int]:
     import numba
 
     return os.environ["OMP_NUM_THREADS"], numba.get_num_threads(), cv2.getNumThreads()
+
+
+def fail_or_write(task: tuple[str, int]) -> None:
+    """Fail with the first number, when the other's worker is in the middle of a file that it will not finish."""
+    folder, number = Path(task[0]), task[1]
+    begun = folder / "begun"
+    if number == 0:
+        while not begun.exists():
+            time.sleep(0.01)
+        raise OutputError("the disk is full")
+    with replacing(folder / "shard") as temporary:
+        temporary.write_bytes(b"half")
+        begun.touch()
+        time.sleep(60)
+
+
+def out_of_memory(_: int) -> bytes:
+    return bytes(1 << 60)
 
 
 def last_worker_dies(task: tuple[int, str]) -> tuple[int, int]:

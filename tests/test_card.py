@@ -14,7 +14,10 @@ from blursynth.model.validation import SCORE_DEFINITION
 LITE = LiteConfig(channels=(2, 3), encoder_blocks=(1, 0), decoder_blocks=(1,))
 
 
-@pytest.mark.parametrize(("name", "expected"), [("mscnn", 335.9e9), ("lite", 18.0e9), ("lite-tiny", 1.04e9)])
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("mscnn", 335.9e9), ("mscnn-2", 487.7e9), ("mscnn-1", 792.5e9), ("lite", 18.0e9), ("lite-tiny", 1.04e9)],
+)
 def test_the_known_networks_cost_what_is_known(name: NetworkName, expected: float) -> None:
     assert count_macs(network_config(name)) == pytest.approx(expected, rel=0.02)
 

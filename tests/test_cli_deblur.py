@@ -2,6 +2,7 @@
 
 import io
 import json
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -43,7 +44,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with a checkpoint and photographs; the weights that come along are those of `lighter`."""
     monkeypatch.chdir(tmp_path)
     for each in (bundled, published):
-        monkeypatch.setattr(each, "bundled_names", lambda: ("tiny",))
+        monkeypatch.setattr(each, "bundled_names", lambda _folder=None: ("tiny",))
     monkeypatch.setattr(published, "load_bundled", load)
     with torch.random.fork_rng(devices=[]):
         save_checkpoint(tmp_path / "same.safetensors", Checkpoint(SMALL, Lite(SMALL).state_dict()))
@@ -104,6 +105,26 @@ def test_a_bad_file_among_good_ones_is_told_and_does_not_stop_them(
     assert "bad.png: not a JPEG" in shown.err
     assert "1 of 3 photographs" in shown.err
     assert sorted(path.name for path in (folder / "sharp").iterdir()) == ["a_deblurred.png", "b_deblurred.png"]
+
+
+@pytest.mark.parametrize("arguments", [["none.png"], ["bad.png"], ["a.png", "-o", "b.png"], ["a.png", "-o", "c.gif"]])
+def test_what_must_fail_fails_before_torch_is_loaded(folder: Path, arguments: list[str]) -> None:
+    (folder / "bad.png").write_text("no photograph")
+    program = (
+        "import sys, blursynth.cli.main as m\ntry: m.main()\nfinally: sys.exit(9 if 'torch' in sys.modules else 7)"
+    )
+    ended = subprocess.run([sys.executable, "-c", program, "deblur", *arguments], check=False, capture_output=True)
+    assert ended.returncode == 7
+    assert ended.stderr.count(b"\n") == 1
+
+
+def test_in_an_output_folder_the_tree_of_a_searched_folder_stays(folder: Path) -> None:
+    for name in ("100", "101"):
+        (folder / "card" / name).mkdir(parents=True)
+        (folder / "card" / name / "1.png").write_bytes((folder / "a.png").read_bytes())
+    assert run("card", "--recursive", "-o", "sharp") == 0
+    assert is_lighter(folder / "sharp" / "100" / "1_deblurred.png")
+    assert is_lighter(folder / "sharp" / "101" / "1_deblurred.png")
 
 
 def test_folders_are_searched_deeper_if_asked_for(folder: Path) -> None:

@@ -25,7 +25,7 @@ SETTINGS = {
     "validation_patch": 48, "save_minutes": 1000.0, "workers": 0, "optimizer": "adamw", "ema": 0.9, "loss": "psnr",
 }  # fmt: skip
 SCRIPT = """
-import importlib, json, sys, time
+import importlib, json, os, sys, time
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
@@ -38,15 +38,25 @@ train._LOG_EVERY_SECONDS = 0.0
 if config.pop("slowly", False):
     update = train._update
     train._update = lambda *arguments: (time.sleep(0.05), update(*arguments))[1]
+class Own(torch.nn.Sequential):
+    size_multiple = 1
+    def forward(self, blurry): return [super().forward(blurry)]
+    def pyramid(self, sharp): return [sharp]
+own = None
+if config.pop("own", False):
+    torch.manual_seed(int(os.environ["RANK"]))  # other weights in each process
+    own = Own(torch.nn.Conv2d(3, 3, 1), torch.nn.BatchNorm2d(3))
 class Notes:
     def note(self, message): print(message, file=sys.stderr)
     task = train.SILENT.task
 try:
-    result = train.train(Path(sys.argv[1]), Path(sys.argv[2]), settings.TrainConfig(**config), progress=Notes())
+    config = settings.TrainConfig(**config)
+    result = train.train(Path(sys.argv[1]), Path(sys.argv[2]), config, progress=Notes(), network=own)
 except BlursynthError as error:
     print(error, file=sys.stderr)
     sys.exit(error.exit_code)
-print(json.dumps([result.steps, result.best_psnr, result.stopped_by]))
+learned = [float(tensor.sum()) for tensor in own.state_dict().values()] if own else []
+print(json.dumps([result.steps, result.best_psnr, result.stopped_by, *learned]))
 """
 
 
@@ -59,12 +69,16 @@ def free_port() -> int:
 
 @contextmanager
 def processes(size: int, shards: Path, run: Path, **changes: Any) -> Iterator[Sequence[subprocess.Popen[str]]]:
-    """A run of so many processes, as torchrun would start them; without it, for it takes seconds more."""
-    arguments = [str(shards), str(run), json.dumps(asdict(LITE)), json.dumps(SETTINGS | changes)]
+    """A run of so many processes, as torchrun would start them; without it, for it takes seconds more.
+
+    ``others_shards`` are those of all but the first one.
+    """
+    others = changes.pop("others_shards", shards)
+    arguments = [str(run), json.dumps(asdict(LITE)), json.dumps(SETTINGS | changes)]
     group = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     started = [
         subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, *arguments],
+            [sys.executable, "-c", SCRIPT, str(others if rank else shards), *arguments],
             env=os.environ | group | {"RANK": str(rank), "OMP_NUM_THREADS": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -102,6 +116,32 @@ def test_two_processes_learn_what_one_does(shards: Path, tmp_path: Path) -> None
         torch.testing.assert_close(found.average[name], tensor, atol=2e-4, rtol=0)
 
 
+def test_a_network_of_ones_own_is_the_same_in_all_processes_whatever_each_of_them_drew(
+    shards: Path, tmp_path: Path
+) -> None:
+    with processes(2, shards, tmp_path / "run", own=True, network="mscnn") as started:
+        outputs = [process.communicate(timeout=100) for process in started]
+    assert [process.returncode for process in started] == [0, 0], outputs
+    first, second = (json.loads(output) for output, _ in outputs)
+    assert first == second  # weights, the mean of each channel and its variance
+    assert len(first) == 3 + 2 + 5
+
+
+def test_processes_that_find_other_pairs_do_not_train_together(shards: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    for path in shards.iterdir():
+        (other / path.name).write_bytes(path.read_bytes())
+    lines = (shards / "manifest.jsonl").read_text().splitlines(keepends=True)
+    (other / "manifest.jsonl").write_text(lines[0])  # one clip of two
+    with processes(2, shards, tmp_path / "run", others_shards=other) as started:
+        errors = [process.communicate(timeout=100)[1] for process in started]
+    assert [process.returncode for process in started] == [5, 5], errors
+    assert "process 1 found step 0 of pairs " in errors[1]
+    assert "each needs the same shards and, to resume, the same folder of the run" in errors[1]
+    assert not (tmp_path / "run" / "last.safetensors").exists()
+
+
 def test_when_one_process_is_killed_the_other_ends_soon_and_says_so(shards: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     with processes(2, shards, run, steps=10**6, save_minutes=1e-9, slowly=True) as (first, second):
@@ -124,7 +164,7 @@ def test_a_signal_to_one_process_saves_and_ends_all(shards: Path, tmp_path: Path
         second.send_signal(signal.SIGTERM)
         outputs = [process.communicate(timeout=60) for process in (first, second)]
     assert [process.returncode for process in (first, second)] == [0, 0], outputs
-    steps, _, stopped_by = json.loads(outputs[0][0])
+    steps, _, stopped_by, *_ = json.loads(outputs[0][0])
     assert stopped_by is None  # it is the second one that was told
     assert load_checkpoint(run / "last.safetensors").progress["step"] == steps
 

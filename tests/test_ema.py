@@ -1,4 +1,5 @@
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -40,6 +41,18 @@ def test_a_slow_mean_forgets_its_beginning_soon() -> None:
     for _ in range(50):
         average.update(filled(1.0))
     assert only_value(average) == pytest.approx(1.0, abs=0.01)
+
+
+def test_what_is_no_weight_is_taken_as_it_is() -> None:
+    with torch.random.fork_rng(devices=[]):
+        network: Any = torch.nn.Sequential(torch.nn.Conv2d(3, 3, 1), torch.nn.BatchNorm2d(3))
+    average = Average(network, decay=0.9)
+    for _ in range(3):
+        network(torch.full((2, 3, 4, 4), 0.25))
+        average.update(network)
+    for name, buffer in network.named_buffers():
+        assert torch.equal(average.network.get_buffer(name), buffer), name
+    assert int(average.network.get_buffer("1.num_batches_tracked")) == 3
 
 
 def test_the_network_is_neither_changed_nor_shared() -> None:

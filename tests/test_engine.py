@@ -22,11 +22,14 @@ from blursynth import errors
 from blursynth.engine import cluster as cluster_module
 from blursynth.engine import running as engine
 from blursynth.engine.running import Engine, Failure, run_tasks, take_part
-from blursynth.errors import DeviceError, OutputError, SettingsError, VideoError
+from blursynth.errors import DeviceError, MachineError, OutputError, SettingsError, VideoError
+from blursynth.files import swept
 from engine_tasks import (
     die_once_or_always,
     fail_by_number,
+    fail_or_write,
     last_worker_dies,
+    out_of_memory,
     slow_and_where,
     slow_first,
     square,
@@ -117,6 +120,34 @@ def test_workers_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "_num_cores", lambda: 2)
     outcomes = list(run_tasks(threads_of_libraries, range(2), Engine(jobs=2)))
     assert sorted(outcomes) == [(0, ("3", 1, 1)), (1, ("3", 1, 1))]
+
+
+def test_a_worker_that_is_ended_in_the_middle_of_a_file_leaves_none(tmp_path: Path) -> None:
+    tasks = [(str(tmp_path), number) for number in range(2)]
+    with (
+        pytest.raises(OutputError, match="full"),
+        swept([tmp_path]),
+        closing(run_tasks(fail_or_write, tasks, Engine(jobs=2))) as outcomes,
+    ):
+        for _, outcome in outcomes:
+            assert list(tmp_path.glob(".blursynth-*.tmp"))  # the other is at work
+            raise _failure(outcome).as_error("clip.mp4")
+    assert [path.name for path in tmp_path.iterdir()] == ["begun"]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_memory_that_runs_out_is_the_machines_fault(jobs: int) -> None:
+    ((_, outcome),) = run_tasks(out_of_memory, [0], Engine(jobs=jobs))
+    error = _failure(outcome).as_error("clip.mp4")
+    assert isinstance(error, MachineError)
+    assert "fewer --jobs" in str(error)
+
+
+def test_failures_become_errors_of_the_right_kind() -> None:
+    assert Failure("x", "VideoError", VideoError("clip.mp4: x")).as_error("clip.mp4").exit_code == 4
+    died = Failure("its worker died", "WorkerDied")
+    assert (died.as_error("clip.mp4").exit_code, str(died.as_error("clip.mp4"))) == (5, "clip.mp4: its worker died")
+    assert str(Failure("oh", "KeyError").as_error("clip.mp4")) == "clip.mp4: KeyError: oh"
 
 
 def test_workers_end_when_the_loop_is_left() -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import nn
 
-from blursynth.errors import PhotoError, RefusedError, SettingsError
+from blursynth.errors import PhotoError, RefusedError, SettingsError, ShardError
 from blursynth.files import sha256_of
 from blursynth.layouts.provenance import Origin
 from blursynth.model.checkpoint import Checkpoint, save_checkpoint
@@ -198,6 +198,16 @@ def test_sixteen_bit_pictures_are_not_scored_as_eight(folder: Path) -> None:
     assert "16 bits a sample" in run_evaluation([folder]).failures[0]
 
 
+def test_a_jpeg_that_breaks_off_is_not_scored(folder: Path) -> None:
+    blurry = write(folder / "blur/5.jpg", image(5))
+    write(folder / "sharp/5.png", image(5))
+    data = blurry.read_bytes()
+    assert not run_evaluation([folder]).failures
+    blurry.write_bytes(data[: (data.index(b"\xff\xda") + len(data)) // 2] + b"\xff\xd9")
+    (failure,) = run_evaluation([folder]).failures
+    assert "5.jpg: damaged" in failure
+
+
 def test_where_no_pair_can_be_scored_the_first_reason_is_the_error(folder: Path) -> None:
     for path in (folder / "blur").iterdir():
         path.write_bytes(b"no picture")
@@ -254,6 +264,16 @@ def test_shards_that_call_all_their_pairs_alike_are_told_apart(shards: Path, mon
     monkeypatch.setattr(Origin, "of_shard", lambda shard: [Origin("same", "same")] * len(shard))
     data = open_data_set(shards)
     assert len({pair.name for pair in data.pairs}) == len(data.pairs) == 16
+
+
+def test_a_shard_of_another_source_or_size_than_the_manifest_says_is_refused(shards: Path) -> None:
+    entries = list(Manifest.read(shards))
+    Manifest(shards, [replace(entries[0], source_sha256="0" * 64), *entries[1:]]).write()
+    with pytest.raises(ShardError, match="holds other pairs than the manifest says"):
+        open_data_set(shards)
+    Manifest(shards, [replace(entries[0], bytes=entries[0].bytes + 1), *entries[1:]]).write()
+    with pytest.raises(ShardError, match="bytes, the manifest says"):
+        open_data_set(shards)
 
 
 def test_a_split_that_shards_do_not_have_is_refused(shards: Path) -> None:

@@ -1,5 +1,8 @@
 """The short form of the faults: ``cd tests && python -m faults`` is the long one."""
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +14,7 @@ from faults.fuzz import READERS, feed
 from faults.goods import Goods
 from faults.kills import JOBS, kill_at_random
 from faults.launcher import Launcher, Outcome
+from faults.power import lose_power
 from faults.processes import lost_streams, two_writers
 from faults.runner import Case, Result, Trial, run_case
 from faults.sources import find_forbidden, source_trial
@@ -79,6 +83,32 @@ def test_a_limit_on_the_size_of_files_is_one_clear_error(shop: Shop, tmp_path: P
     trial = limit_files(JOBS[0], shop[0], shop[1], tmp_path / "box")
     assert trial.tried >= 1
     assert trial.faults == ()
+
+
+def test_whenever_power_is_lost_files_are_whole(shop: Shop, tmp_path: Path) -> None:
+    trial = lose_power(next(job for job in JOBS if job.name == "deblur"), shop[0], shop[1], tmp_path / "box")
+    assert trial.tried >= 4
+    assert trial.faults == ()
+
+
+def test_a_disk_without_power_keeps_what_was_flushed_alone(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "log").mkdir()
+    script = (
+        "import os, sys; from faults.power import record_flushes\n"
+        "record_flushes(*sys.argv[1:]); os.chdir(sys.argv[1])\n"
+        "for name in 'ab':\n"
+        "    with open(f'{name}.tmp', 'w') as file:\n"
+        "        file.write(name); file.flush()\n"
+        "        if name == 'a': os.fsync(file.fileno())\n"
+        "    os.replace(f'{name}.tmp', name)\n"
+    )
+    folders = [str(tmp_path / name) for name in ("out", "log")]
+    subprocess.run([sys.executable, "-c", script, *folders], check=True, cwd=Path(__file__).parent)
+    kept, now = (json.loads((tmp_path / "log" / f"0002-{kind}.json").read_text()) for kind in ("kept", "now"))
+    assert kept == {}  # the folder was never flushed
+    assert (tmp_path / "log" / now["./a"]).read_text() == "a"
+    assert not now["./b"]
 
 
 @pytest.mark.parametrize("trial", [two_writers, lost_streams])

@@ -4,12 +4,13 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from blursynth import files
-from blursynth.errors import OutputError, SettingsError, ShardError, VideoError
+from blursynth.errors import OutputError, RefusedError, SettingsError, ShardError, VideoError
 
 
 def names(directory: Path) -> list[str]:
@@ -107,17 +108,52 @@ def test_sweep_removes_what_dead_processes_left_and_nothing_else(tmp_path: Path)
     assert len(names(tmp_path)) == 3
 
 
-def test_only_one_process_may_write_into_a_folder(tmp_path: Path) -> None:
-    script = (
-        "import sys; from pathlib import Path; from blursynth import files\n"
-        "with files.locked(Path(sys.argv[1]), 'second'): pass"
-    )
-    command = [sys.executable, "-c", script, str(tmp_path)]
-    with files.locked(tmp_path, "the first"):
-        second = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert second.returncode == 1
-    assert f"the first (pid {os.getpid()}" in second.stderr
-    assert subprocess.run(command, check=False).returncode == 0
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_what_workers_left_is_swept_however_the_run_ends(tmp_path: Path, *, is_stopped: bool) -> None:
+    script = "import sys; from pathlib import Path; from blursynth import files; files.Replacement(Path(sys.argv[1]))"
+    told: list[str] = []
+
+    def run() -> None:
+        with files.swept([tmp_path, tmp_path / "not there"], told.append):
+            assert names(tmp_path) == []
+            subprocess.run([sys.executable, "-c", script, str(tmp_path / "out")], check=True)
+            assert len(names(tmp_path)) == 1
+            if is_stopped:
+                raise KeyboardInterrupt
+
+    subprocess.run([sys.executable, "-c", script, str(tmp_path / "out")], check=True)
+    with pytest.raises(KeyboardInterrupt) if is_stopped else nullcontext():
+        run()
+    assert names(tmp_path) == []
+    assert len(told) == 1
+
+
+def test_a_disk_that_cannot_be_swept_hides_no_other_error(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with pytest.raises(ShardError, match="the first"), files.swept([folder]), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "iterdir", _no_permission)
+        raise ShardError("the first")
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(OutputError, match="permission denied"):
+        patch.setattr(Path, "iterdir", _no_permission)
+        with files.swept([folder]):
+            pass
+
+
+def _no_permission(path: Path | str) -> Iterator[Path]:
+    raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+
+def test_a_folder_that_cannot_be_looked_into_is_refused_with_a_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "iterdir", _no_permission)
+    monkeypatch.setattr(os, "scandir", _no_permission)
+    for is_recursive in (False, True):
+        with pytest.raises(RefusedError, match=rf"{tmp_path}: permission denied: .*chmod"):
+            files.expand([str(tmp_path)], {".png"}, is_recursive=is_recursive)
+    with pytest.raises(SettingsError, match="the name is too long"):
+        files.expand(["x" * 5000], {".png"})
 
 
 def test_expand_takes_files_folders_and_globs_in_order(tmp_path: Path) -> None:

@@ -18,10 +18,11 @@ from torch import Tensor
 from blursynth.decoding import decode, to_rgb
 from blursynth.errors import OutputError, SettingsError, VideoError
 from blursynth.model import footage as module
-from blursynth.model.footage import deblur_clip, is_clip
+from blursynth.model.footage import deblur_clip
 from blursynth.model.lite import Lite, LiteConfig
 from blursynth.model.photographs import deblur_files
 from blursynth.model.restore import Deblurrer
+from blursynth.places import is_clip
 from blursynth.video import describe
 from samples import ClipMaker, moving_texture
 

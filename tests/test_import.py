@@ -139,6 +139,24 @@ def test_a_sequence_with_a_picture_that_is_no_pair_is_left_out_whole(
     assert len(list((tmp_path / "shards").glob("*.h5"))) == 1
 
 
+@pytest.mark.parametrize("cut", ["to its end", "a hole"])
+def test_a_jpeg_that_others_fill_with_grey_is_refused(
+    tmp_path: Path, cut: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    whole = encoded(noise(0, 64, 96), ".jpg")
+    half = (whole.index(b"\xff\xda") + len(whole)) // 2
+    for name in ("blur/a", "blur/b", "sharp/a", "sharp/b"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        (tmp_path / "set" / name / "1.jpg").write_bytes(whole)
+    rest = b"\xff\xd9" if cut == "to its end" else whole[half + 300 :]
+    (tmp_path / "set/blur/a/1.jpg").write_bytes(whole[:half] + rest)
+    summary = import_(tmp_path / "set", tmp_path / "shards")
+    assert capfd.readouterr().err == ""
+    assert (summary.pairs, len(summary.failed)) == (1, 1)
+    assert "blur/a/1.jpg: damaged: its scan breaks off" in str(summary.failed[0].error)
+    assert [entry.source for entry in Manifest.read(tmp_path / "shards")] == ["b"]
+
+
 def test_a_data_set_without_any_good_sequence_is_refused(tmp_path: Path) -> None:
     root = folder_tree(tmp_path / "set", ["a/1"])
     (root / "blur/a/1.png").write_bytes(b"")

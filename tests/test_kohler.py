@@ -18,6 +18,7 @@ from blursynth.crf import response_curve
 from blursynth.errors import PhotoError, RefusedError, SettingsError
 from blursynth.make import Engine
 from blursynth.make.stills import KohlerConfig, make_kohler_set
+from blursynth.make.stills.benchmark import _played
 from blursynth.model.evaluation.kohler import kohler_ms_ssim, kohler_scores, whole_pixel_shift
 from blursynth.model.evaluation.luma import full_luma
 from blursynth.model.metrics import psnr
@@ -276,7 +277,7 @@ def test_a_damaged_set_is_refused(made: Path, tmp_path: Path) -> None:
 def test_small_photographs_and_impossible_settings_are_refused(photos: list[Path], tmp_path: Path) -> None:
     with pytest.raises(PhotoError, match=r"a\.png: photo of 320x300 px"):
         make_kohler_set(photos[:1], tmp_path / "out", KohlerConfig((310, 290)))
-    assert not (tmp_path / "out" / "index.json").exists()
+    assert not (tmp_path / "out").exists()  # nothing is shaken before all are known to fit
     with pytest.raises(SettingsError, match="176"):
         KohlerConfig((512, 100))
     with pytest.raises(SettingsError, match="seed -1"):
@@ -303,3 +304,28 @@ def test_the_command_line_makes_it(photos: list[Path], made: Path, capsys: pytes
         main([*arguments, "--blur-px", "3"])
     assert end.value.code == 2
     assert "--blur-px does not go with --preset kohler" in capsys.readouterr().err
+
+
+def test_what_the_benchmark_decides_is_refused_wherever_it_is_told(
+    photos: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["shake", str(photos[0]), "-o", str(tmp_path / "out"), "--preset", "kohler", "--size", "180x176", "-q"]
+    (tmp_path / "settings.toml").write_text("[shake]\nnoise = 'iso:800'\n")
+    with pytest.raises(SystemExit) as end:
+        main(["--config", str(tmp_path / "settings.toml"), *words])
+    assert end.value.code == 2
+    assert "--noise of the settings file does not go with --preset kohler" in capsys.readouterr().err
+    monkeypatch.setenv("BLURSYNTH_SHAKE_STILL", "0.5")
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    assert end.value.code == 2
+    assert "--still of the environment does not go with --preset kohler" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("height", "width"), [(602, 903), (602, 602)])
+def test_photographs_of_the_help_are_large_enough(height: int, width: int) -> None:
+    without_memory = np.broadcast_to(np.float32(0), (height, width, 3))
+    for seed in range(3):
+        for number in range(12):
+            _played(KohlerConfig(seed=seed), number, without_memory)

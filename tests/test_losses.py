@@ -118,6 +118,13 @@ def test_fft_loss_of_white_noise_does_not_depend_on_the_size(size: int) -> None:
     assert fft_loss(noise, torch.zeros_like(noise)).item() == pytest.approx(0.1 * math.sqrt(math.pi) / 2, rel=0.02)
 
 
+def test_the_weight_of_mimo_unet_is_worth_what_its_description_says() -> None:
+    noise = torch.randn(2, 3, 256, 256, generator=torch.Generator().manual_seed(0)) / 100
+    spectrum = torch.fft.rfft2(noise)
+    theirs = 0.1 * torch.stack((spectrum.real, spectrum.imag)).abs().mean()
+    assert float(theirs / fft_loss(noise, torch.zeros_like(noise))) == pytest.approx(16, rel=0.03)
+
+
 @pytest.mark.parametrize("loss", IMAGE_LOSSES)
 def test_gradients_are_finite_where_the_images_agree(loss: ImageLoss) -> None:
     sharp = random_images(1, 3, 8, 8)

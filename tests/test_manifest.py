@@ -89,3 +89,14 @@ def test_verify_finds_every_kind_of_damage(shards: Path) -> None:
     path.unlink()
     with pytest.raises(ShardError, match="No such file"):
         entry.verify(shards)
+
+
+def test_parts_without_a_manifest_are_named(tmp_path: Path) -> None:
+    assert Manifest(tmp_path).missing_parts() == ()
+    for part in ((2, 3), (1, 1)):
+        Manifest(tmp_path, part=part).write()
+    assert Manifest.read(tmp_path).missing_parts() == ("1/3", "3/3")
+    (tmp_path / "manifest-1-of-9999999.jsonl").touch()
+    assert len(Manifest.read(tmp_path).missing_parts()) == 20
+    Manifest.read(tmp_path).write()  # a run that has the folder to itself takes over
+    assert Manifest.read(tmp_path).missing_parts() == ()

@@ -43,13 +43,14 @@ def evaluating(config: NetworkConfig) -> Network:
 
 def test_every_name_has_a_configuration_of_its_own() -> None:
     assert get_args(NetworkName) == NETWORK_NAMES
-    assert network_config("mscnn") == MSCNNConfig.paper()
+    assert network_config("mscnn") == MSCNNConfig() == MSCNNConfig.paper()
+    assert [network_config(name) for name in ("mscnn-2", "mscnn-1")] == [MSCNNConfig(2, 29), MSCNNConfig(1, 59)]
     assert network_config("lite") == LiteConfig.base()
     assert network_config("lite-tiny") == LiteConfig.tiny()
 
 
 def test_an_unknown_name_is_refused_with_those_there_are() -> None:
-    with pytest.raises(SettingsError, match=r"'unet' is unknown.*mscnn, lite, lite-tiny"):
+    with pytest.raises(SettingsError, match=r"'unet' is unknown.*mscnn, mscnn-2, mscnn-1, lite, lite-tiny"):
         network_config("unet")  # type: ignore[arg-type]
 
 

@@ -57,6 +57,26 @@ def test_it_goes_on_to_the_same_bits(name: OptimizerName) -> None:
         assert torch.equal(part.state_dict()[key], value), key
 
 
+def test_what_is_taken_over_lies_in_memory_as_the_weights_do() -> None:
+    """A file gives it back contiguous, and on a GPU one fused kernel goes through both."""
+    module = network().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = build_optimizer(module, "adamw", 1e-2)
+    step(module, optimizer, 0)
+    from_file = {
+        name: tensor.clone(memory_format=torch.contiguous_format)
+        for name, tensor in optimizer_tensors(optimizer, module).items()
+    }
+    second = build_optimizer(module, "adamw", 1e-2)
+    load_optimizer(second, module, from_file)
+    weights = {name: weight for name, weight in module.named_parameters() if not weight.is_contiguous()}
+    assert weights
+    for name, weight in weights.items():
+        for key in ("exp_avg", "exp_avg_sq"):
+            taken = second.state[weight][key]
+            assert taken.stride() == weight.stride(), name
+            assert torch.equal(taken, from_file[f"{name}.{key}"]), name
+
+
 def test_before_its_first_step_there_is_nothing_to_keep() -> None:
     module = network()
     optimizer = build_optimizer(module, "adamw", 1e-3)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from blursynth.errors import CheckpointError, SettingsError
 from blursynth.model import Deblurrer
 from blursynth.model.train import train
-from training import Watcher, config, two_clips
+from training import Watcher, config, spoiled
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -30,11 +30,6 @@ class Contrast(nn.Module):
     @staticmethod
     def pyramid(sharp: Tensor) -> list[Tensor]:
         return [sharp]
-
-
-@pytest.fixture(scope="module")
-def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return two_clips(tmp_path_factory)
 
 
 def test_a_network_of_ones_own_learns_is_scored_and_saved(pairs: Path, tmp_path: Path) -> None:
@@ -57,6 +52,37 @@ def test_a_network_of_ones_own_learns_is_scored_and_saved(pairs: Path, tmp_path:
     card = (result.run / "card.md").read_text()
     assert card.startswith("# Contrast\n")
     assert "multiply-adds" not in card
+
+
+class Normed(Contrast):
+    """With statistics, which are no weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3)
+
+    def forward(self, blurry: Tensor) -> list[Tensor]:
+        return [self.norm(super().forward(blurry)[0])]
+
+
+def test_a_skipped_step_leaves_statistics_as_they_were(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoiled(monkeypatch, lambda call: call in {1, 3})
+    own = Normed()
+    result = train(pairs, tmp_path / "run", config(network="mscnn", steps=6, ema=0.9), network=own)
+    assert int(own.norm.get_buffer("num_batches_tracked")) == 4
+    best = safetensors.torch.load_file(result.best)
+    assert torch.equal(best["weights.norm.running_mean"], own.norm.get_buffer("running_mean"))
+
+
+def test_compiling_it_leaves_statistics_as_they_were(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "compile", lambda network, **_settings: network)
+    own = Normed()
+    train(pairs, tmp_path / "run", config(network="mscnn", steps=2, compile="on"), network=own)
+    assert int(own.norm.get_buffer("num_batches_tracked")) == 2
 
 
 def test_what_only_its_program_can_build_is_refused_elsewhere(pairs: Path, tmp_path: Path) -> None:

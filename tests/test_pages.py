@@ -185,3 +185,12 @@ def test_logarithmic_axes_keep_their_ticks_inside(least: float, factor: float) -
 def test_numbers_are_short() -> None:
     shown = [number_text(value) for value in (0, 3, 3.14159, 0.5, 12345.6, 0.0000271, 100.0, -2.5)]
     assert shown == ["0", "3", "3.14", "0.5", "12,346", "2.7e-5", "100", "-2.5"]
+
+
+def test_lines_of_one_chart_have_colours_of_their_own() -> None:
+    lines = [Series(f"part {number}", np.arange(3.0), np.arange(3.0) + number) for number in range(5)]
+    drawing, style = curves("Loss", lines, x_label="step", y_label="loss"), page("t", "", {}, footer="")
+    for number in range(5):
+        assert f'class="k{number}"' in drawing
+        assert f'class="line s{number}"' in drawing
+        assert all(f".{kind}{number} {{" in style for kind in "ksf")

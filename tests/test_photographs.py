@@ -29,6 +29,7 @@ from blursynth.model.photographs import (
     output_paths,
 )
 from blursynth.model.restore import Deblurrer
+from blursynth.model.tiles import TileGrid
 
 SMALL = LiteConfig(channels=(2, 2), encoder_blocks=(0, 0), decoder_blocks=(0,))
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -57,7 +58,7 @@ class Notes:
 
     @contextmanager
     def task(self, label: str, total: float, unit: str) -> Iterator[Callable[[float, str], None]]:
-        assert unit == "tiles"
+        assert unit in {"tiles", "photographs"}
         amounts: list[float] = []
         yield lambda amount, _remark: amounts.append(amount)
         self.tasks.append((label, total, sum(amounts)))
@@ -115,6 +116,22 @@ def test_a_folder_with_an_ending_is_a_folder(tmp_path: Path) -> None:
     assert output_paths(paths("a.jpg"), tmp_path / "sharp.d") == [tmp_path / "sharp.d" / "a_deblurred.jpg"]
 
 
+def test_in_a_folder_of_results_lies_what_lay_in_the_folders_that_were_searched(tmp_path: Path) -> None:
+    for name in ("card/100/1.png", "card/101/1.png", "card/2.png", "other/3.png"):
+        png(tmp_path / name)
+    card, other, out = tmp_path / "card", tmp_path / "other" / "3.png", tmp_path / "out"
+    sources = find_photographs([str(card), str(other)], is_recursive=True)
+    found = output_paths(sources, out, folders=[card])
+    names = ["100/1_deblurred.png", "101/1_deblurred.png", "2_deblurred.png", "3_deblurred.png"]
+    assert found == [out / name for name in names]
+
+
+def test_results_that_a_shell_names_beside_their_photographs_are_left_out(tmp_path: Path) -> None:
+    a, b, other = png(tmp_path / "a.png"), png(tmp_path / "a_deblurred.png"), png(tmp_path / "c_deblurred.png")
+    assert find_photographs([str(a), str(b), str(other)]) == [a, other]
+    assert find_photographs([str(b)]) == [b]  # to do it once more
+
+
 def test_the_suffix_may_be_another_one() -> None:
     assert output_paths(paths("a.jpg"), None, suffix="-x") == paths("a-x.jpg")
     assert output_paths(paths("a.jpg", "b.jpg"), Path("o"), suffix="") == paths("o/a.jpg", "o/b.jpg")
@@ -161,7 +178,7 @@ def test_results_are_what_the_network_makes_of_photographs(tmp_path: Path) -> No
     for source, output in zip(sources, outputs, strict=True):
         assert np.array_equal(pixels(output), 255 - pixels(source))
     assert [source.read_bytes() for source in sources] == before
-    assert notes.tasks == [("a.png", 2, 2), ("b.png", 4, 4)]
+    assert notes.tasks == [("deblurring", 2, 2)]
     assert notes.notes == []
 
 
@@ -241,7 +258,7 @@ def test_of_several_what_is_done_already_is_skipped(tmp_path: Path) -> None:
     assert outputs[0].read_bytes() == b"from an earlier run"
     assert np.array_equal(pixels(outputs[1]), 255 - pixels(sources[1]))
     assert notes.notes == [f"{outputs[0]}: exists already, skipped"]
-    assert [label for label, *_ in notes.tasks] == ["b.png"]
+    assert notes.tasks == [("deblurring", 1, 1)]
 
 
 def test_a_single_result_that_exists_is_refused_before_the_work(tmp_path: Path) -> None:
@@ -276,16 +293,33 @@ def test_a_format_that_cannot_be_written_fails_alone(tmp_path: Path) -> None:
     assert not outputs[0].exists()
 
 
+def test_what_cannot_be_written_is_refused_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "a.png"
+    Image.fromarray(np.dstack([picture(), picture()[..., 0]])).save(source)
+    network = deblurrer()
+    monkeypatch.setattr(network, "grid", lambda *_sides: pytest.fail("the network was asked"))
+    for name, reason in (("b.jpg", "cannot hold the transparency"), ("b.xyz", "cannot write .xyz")):
+        with pytest.raises(SettingsError, match=reason):
+            deblur_files([source], [tmp_path / name], network)
+
+
 def test_a_full_disk_stops_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(path: Path, *_arguments: object, **_settings: object) -> None:
         raise OutputError(f"{path}: the disk is full")
 
     monkeypatch.setattr(module, "write_photo", fail)
-    sources = [png(tmp_path / "a.png"), png(tmp_path / "b.png")]
-    notes = Notes()
+    sources = [png(tmp_path / f"{name}.png") for name in "abcd"]
+    network = deblurrer()
+    grids: list[TileGrid] = []
+
+    def grid(height: int, width: int) -> TileGrid:
+        grids.append(TileGrid(height, width, 512, 96, 4))
+        return grids[-1]
+
+    monkeypatch.setattr(network, "grid", grid)
     with pytest.raises(OutputError, match=r"a_deblurred\.png: the disk is full"):
-        deblur_files(sources, output_paths(sources, None), deblurrer(), progress=notes)
-    assert [label for label, *_ in notes.tasks] == ["a.png"]
+        deblur_files(sources, output_paths(sources, None), network)
+    assert len(grids) <= 2  # the second was begun while the first was written
 
 
 def test_tiles_that_could_not_be_computed_are_told(tmp_path: Path) -> None:

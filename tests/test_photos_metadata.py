@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image, JpegImagePlugin, PngImagePlugin
 from PIL.ExifTags import IFD
@@ -147,12 +148,57 @@ def test_exif_comes_back_byte_for_byte(tmp_path: Path, suffix: str) -> None:
 
 def test_sizes_and_resolution_are_those_of_the_turned_picture(tmp_path: Path) -> None:
     stored = np.ascontiguousarray(STORED[6](patches()))
-    source = save(tmp_path / "a.jpg", stored, exif=exif_block(orientation=6, size=(32, 48)), dpi=(300, 240))
+    xmp = XMP.replace(b"dc:creator", b"exif:PixelXDimension='32' tiff:ImageLength=\"48\" dc:creator")
+    source = save(tmp_path / "a.jpg", stored, exif=exif_block(orientation=6, size=(32, 48)), dpi=(300, 240), xmp=xmp)
     photo = photos.read_photo(source)
     assert photo.dpi == (240, 300)
     exif = Image.Exif()
     exif.load(photo.exif or b"")
     assert (exif.get_ifd(0x8769)[0xA002], exif.get_ifd(0x8769)[0xA003]) == (48, 32)
+    assert photo.xmp is not None
+    assert b"PixelXDimension='48' tiff:ImageLength=\"32\"" in photo.xmp
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "HEIF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("is_right", [False, True])
+def test_sizes_in_exif_fit_whatever_they_were(tmp_path: Path, kind: str, orientation: int, *, is_right: bool) -> None:
+    # HEIC decoders turn the pixels and set the orientation, but leave the sizes; editors that cut pictures forget them.
+    stored = np.ascontiguousarray(STORED[orientation](patches()))
+    size = stored.shape[1::-1] if is_right else (4000, 3000)
+    exif = exif_block(orientation=orientation, size=size)
+    path = tmp_path / "a"
+    if kind == "JPEG":
+        save(path, stored, format="JPEG", exif=exif)
+    else:
+        pillow_heif.encode("RGB", stored.shape[1::-1], stored.tobytes(), path, exif=exif)
+    found = Image.Exif()
+    found.load(photos.read_photo(path).exif or b"")
+    assert (found.get_ifd(0x8769)[0xA002], found.get_ifd(0x8769)[0xA003]) == (48, 32)
+
+
+def test_where_xmp_tells_the_turn_the_sizes_in_exif_follow(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x8769] = {0xA002: 32, 0xA003: 48}
+    xmp = XMP.replace(b'Orientation="1"', b'Orientation="6"')
+    source = save(tmp_path / "a.jpg", np.ascontiguousarray(STORED[6](patches())), exif=exif.tobytes(), xmp=xmp)
+    found = Image.Exif()
+    found.load(photos.read_photo(source).exif or b"")
+    assert (found.get_ifd(0x8769)[0xA002], found.get_ifd(0x8769)[0xA003]) == (48, 32)
+
+
+def test_a_film_that_does_not_come_along_is_not_announced(tmp_path: Path) -> None:
+    xmp = XMP.replace(b"dc:creator", b'GCamera:MotionPhoto="1" GCamera:MicroVideo="1" dc:creator')
+    photo = photos.read_photo(save(tmp_path / "a.jpg", patches(), xmp=xmp))
+    assert photo.xmp == xmp.replace(b'Photo="1"', b'Photo="0"').replace(b'Video="1"', b'Video="0"')
+
+
+def test_a_tiff_that_tells_no_resolution_gets_none(tmp_path: Path) -> None:
+    photo = photos.read_photo(save(tmp_path / "a.tif", patches()))
+    assert photo.dpi is None
+    photos.write_photo(tmp_path / "b.tif", photo, photo.pixels)
+    with Image.open(tmp_path / "b.tif") as image:
+        assert 282 not in image.getexif()
 
 
 @pytest.mark.parametrize("order", ["<", ">"])

@@ -3,14 +3,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from blursynth.errors import PhotoError, SettingsError
-from blursynth.model.bundled import bundled_names, load_bundled
+from blursynth.model.bundled import bundled_names, initial_weights, load_bundled
 from blursynth.model.online import load_pack, pack_photos
 from blursynth.model.recipe import Budget, budget, photographs, prepare_photographs, score_pairs
 from blursynth.model.recipe.__main__ import main
 from blursynth.model.settings import TrainConfig
+from blursynth.model.state import begin_run
 from blursynth.progress import SILENT
 from blursynth.recordings import recording_of
 from samples import moving_texture
@@ -131,3 +133,10 @@ def test_the_rate_is_that_of_whole_steps() -> None:
 def test_photographs_are_packed_without_the_excluded(photos: Path, tmp_path: Path) -> None:
     assert main([str(photos), "--pack", str(tmp_path / "a.pack"), "--exclude", "testset*"]) == 0
     assert load_pack(tmp_path / "a.pack").names == ("one.png", "three.png", "two.png")
+
+
+def test_the_weights_that_come_along_can_be_trained_further() -> None:
+    config = Budget(1, init="tiny").config("tiny", has_gpu=False)
+    state = begin_run(config, torch.device("cpu"), "", initial=initial_weights("tiny"))
+    expected = load_bundled("tiny").state_dict()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in state.network.state_dict().items())

@@ -123,7 +123,9 @@ def test_the_command_makes_the_same_settings(command: click.Command, config: Mak
     settings = json.loads(json.dumps(config.settings()))
     words = shlex.split(command_of(settings, ["a clip.mp4", "-x;rm.mov"], "out put"))
     assert words[0] == "blursynth"
-    context = command.make_context(str(command.name), words[2:])
+    # Below its group: click keeps the options of help as they were where a command was called first.
+    group = click.Context(cli, **cli.context_settings)
+    context = command.make_context(str(command.name), words[2:], parent=group)
     values = {name: value for name, value in context.params.items() if name in settings}
     assert type(config)(**values).settings() == config.settings()
     assert context.params["output"] == Path("out put")

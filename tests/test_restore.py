@@ -19,6 +19,7 @@ from blursynth.model.lite import Lite, LiteConfig
 from blursynth.model.mscnn import MSCNNConfig
 from blursynth.model.networks import Network, build_network
 from blursynth.model.restore import Deblurrer
+from blursynth.photos import read_photo
 
 SMALL = LiteConfig(channels=(2, 2), encoder_blocks=(0, 0), decoder_blocks=(1,), num_fused_levels=2)
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -112,6 +113,28 @@ def test_in_tiles_a_photograph_becomes_what_it_becomes_as_a_whole(
     assert np.abs(tiled(pixels) - expected).max() <= 1
 
 
+@pytest.mark.shared
+def test_a_blurred_photograph_shows_no_tiles_with_the_weights_that_come_along(shared: Path) -> None:
+    pixels = read_photo(shared / "pairs" / "gopro_dev" / "blur" / "00.png").pixels[:352, :1024].copy()
+    network = bundled.load_bundled("tiny")
+    tiled, whole = (Deblurrer(network, device=CPU, tile=tile) for tile in (768, 1024))
+    assert tiled.grid(352, 1024).num_tiles == 2
+    expected = whole(pixels).astype(int)
+    assert np.abs(expected - pixels).max() > 50
+    assert np.abs(tiled(pixels) - expected).max() <= 1
+
+
+def test_networks_that_take_much_memory_for_a_pixel_have_smaller_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "free_bytes", lambda _limit: 1 << 40)
+    sides = []
+    for bytes_per_pixel in (256, 2048):
+        monkeypatch.setattr(module, "bytes_per_pixel", lambda *_arguments, each=bytes_per_pixel: each)
+        sides.append(Deblurrer(identity(), device=CPU).grid(5000, 5000).side)
+    assert sides[0] == 2048
+    assert sides[1] ** 2 * 2048 <= 3 << 30
+    assert sides[1] > 1000
+
+
 @pytest.mark.parametrize("config", [SMALL, PAPER])
 def test_tiles_that_share_nothing_would_show_seams(config: LiteConfig | MSCNNConfig) -> None:
     network = random_network(config)
@@ -135,7 +158,7 @@ def test_no_tile_is_larger_than_asked_for_and_each_is_told() -> None:
     assert {shape[:2] for shape in network.seen} == {(1, 3)}
 
 
-@pytest.mark.parametrize(("height", "width", "expected"), [(1, 1, 1), (1152, 900, 1), (1153, 512, 2), (3000, 4000, 12)])
+@pytest.mark.parametrize(("height", "width", "expected"), [(1, 1, 1), (2048, 900, 1), (2049, 512, 2), (3000, 4000, 6)])
 def test_the_number_of_tiles_is_known_before(height: int, width: int, expected: int) -> None:
     assert Deblurrer(identity(), device=CPU).grid(height, width).num_tiles == expected
 
@@ -327,7 +350,7 @@ def test_tiles_follow_the_memory_that_there_is(monkeypatch: pytest.MonkeyPatch) 
         if sides[-1] > 64:
             assert sides[-1] ** 2 * deblurrer._bytes_per_pixel + row <= 0.8 * free
     assert sides == sorted(sides, reverse=True)
-    assert (sides[0], sides[-1]) == (1152, 64)
+    assert (sides[0], sides[-1]) == (2048, 64)
 
 
 def test_a_limit_of_memory_goes_before_the_side_of_the_tiles() -> None:
@@ -448,7 +471,7 @@ def test_names_are_those_of_the_weights_that_come_along(tmp_path: Path, monkeypa
         return identity()
 
     for each in (bundled, published):
-        monkeypatch.setattr(each, "bundled_names", lambda: ("tiny", "base"))
+        monkeypatch.setattr(each, "bundled_names", lambda _folder=None: ("tiny", "base"))
     monkeypatch.setattr(published, "load_bundled", load)
     Deblurrer.default(device="cpu")
     Deblurrer.load(device="cpu")

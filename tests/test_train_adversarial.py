@@ -18,17 +18,11 @@ from training import (
     interrupted,
     log_lines,
     pairs_folder,
-    small_networks,
     spoiled,
     tensors,
 )
 
-pytestmark = pytest.mark.usefixtures("one_thread", "signals_as_in_a_terminal")
-
-
-@pytest.fixture(autouse=True)
-def _small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    small_networks(monkeypatch)
+pytestmark = pytest.mark.usefixtures("small_networks", "one_thread", "signals_as_in_a_terminal")
 
 
 @pytest.fixture

@@ -22,23 +22,11 @@ from training import (
     faded,
     interrupted,
     pairs_folder,
-    small_networks,
     tensors,
-    two_clips,
 )
 
-pytestmark = pytest.mark.usefixtures("one_thread", "signals_as_in_a_terminal")
+pytestmark = pytest.mark.usefixtures("small_networks", "one_thread", "signals_as_in_a_terminal")
 COMPILE = torch.compile
-
-
-@pytest.fixture(autouse=True)
-def _small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    small_networks(monkeypatch)
-
-
-@pytest.fixture(scope="module")
-def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return two_clips(tmp_path_factory)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from blursynth.errors import BlursynthError, MachineError, OutputError
-from blursynth.files import locked
+from blursynth.locks import locked
 from blursynth.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from blursynth.model.data import Batch
 from blursynth.model.networks import build_network
@@ -25,30 +25,12 @@ from training import (
     Watcher,
     assert_same_tensors,
     config,
-    given_scores,
     log_lines,
-    small_networks,
     spoiled,
     tensors,
-    two_clips,
 )
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-@pytest.fixture(autouse=True)
-def _small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    small_networks(monkeypatch)
-
-
-@pytest.fixture(scope="module")
-def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return two_clips(tmp_path_factory)
-
-
-@pytest.fixture
-def scores(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    return given_scores(monkeypatch)
+pytestmark = pytest.mark.usefixtures("small_networks", "one_thread")
 
 
 def test_a_skipped_step_never_reaches_the_running_mean(

@@ -1,5 +1,7 @@
 """Runs that go on: to the same bits, or not at all."""
 
+import functools
+import hashlib
 import os
 import signal
 from pathlib import Path
@@ -9,7 +11,7 @@ import pytest
 import torch
 
 from blursynth.errors import CheckpointError, SettingsError
-from blursynth.model.bundled import bundle, load_bundled
+from blursynth.model.bundled import bundle, initial_weights
 from blursynth.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from blursynth.model.train import newest_run, train
 from training import (
@@ -19,22 +21,10 @@ from training import (
     assert_same_tensors,
     config,
     interrupted,
-    small_networks,
     tensors,
-    two_clips,
 )
 
-pytestmark = pytest.mark.usefixtures("one_thread", "signals_as_in_a_terminal")
-
-
-@pytest.fixture(autouse=True)
-def _small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    small_networks(monkeypatch)
-
-
-@pytest.fixture(scope="module")
-def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return two_clips(tmp_path_factory)
+pytestmark = pytest.mark.usefixtures("small_networks", "one_thread", "signals_as_in_a_terminal")
 
 
 SCHEDULES: list[dict[str, Any]] = [
@@ -169,18 +159,25 @@ def test_weights_to_begin_with_are_those_of_the_first_step(pairs: Path, tmp_path
     )
     found = load_checkpoint(begun.last)
     assert found.training["init"] == str(first.best)
+    sha256 = hashlib.sha256(first.best.read_bytes()).hexdigest()
+    assert found.progress["init"] == {"name": "best.safetensors", "sha256": sha256}
+    line = f"| begun with | best.safetensors, SHA-256 {sha256} |"
+    assert line in (begun.run / "card.md").read_text()
     assert all(torch.allclose(tensor, expected[name], atol=1e-9) for name, tensor in found.weights.items())
     first.best.unlink()
     changed = config(init="not looked at", steps=2, learning_rate=1e-12, ema=mean, seed=9)
     assert train(pairs, begun.run, changed, resume=True).steps == 2
+    assert line in (begun.run / "card.md").read_text()  # which another name given later does not change
+    assert "| begun with | random weights, of the seed |" in (first.run / "card.md").read_text()
 
 
 def test_weights_to_begin_with_may_come_along(pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = train(pairs, tmp_path / "first", config(steps=1))
-    name = bundle("small", load_checkpoint(first.best), "", tmp_path / "weights").stem
-    monkeypatch.setattr("blursynth.model.bundled.bundled_names", lambda: (name,))
-    monkeypatch.setattr("blursynth.model.bundled.load_bundled", lambda _name: load_bundled(_name, tmp_path / "weights"))
-    assert train(pairs, tmp_path / "second", config(init=name, steps=1)).steps == 1
+    path = bundle("small", load_checkpoint(first.best), "", tmp_path / "weights")
+    monkeypatch.setattr(MODULE, "initial_weights", functools.partial(initial_weights, folder=tmp_path / "weights"))
+    second = train(pairs, tmp_path / "second", config(init="small", steps=1))
+    expected = {"name": "small", "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    assert load_checkpoint(second.last).progress["init"] == expected
 
 
 def test_weights_of_another_network_or_none_are_refused_in_one_line(pairs: Path, tmp_path: Path) -> None:

@@ -18,19 +18,9 @@ import pytest
 from blursynth.model.checkpoint import load_checkpoint
 from blursynth.model.data import Batch
 from blursynth.model.train import train
-from training import DATA, LITE, Watcher, assert_same_tensors, config, interrupted, names, small_networks, two_clips
+from training import DATA, LITE, Watcher, assert_same_tensors, config, interrupted, let_networks_be_small, names
 
-pytestmark = pytest.mark.usefixtures("one_thread", "signals_as_in_a_terminal")
-
-
-@pytest.fixture(autouse=True)
-def _small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    small_networks(monkeypatch)
-
-
-@pytest.fixture(scope="module")
-def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return two_clips(tmp_path_factory)
+pytestmark = pytest.mark.usefixtures("small_networks", "one_thread", "signals_as_in_a_terminal")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -93,13 +83,13 @@ print(json.dumps([result.steps, result.stopped_by]))
 
 @pytest.fixture(scope="module")
 def signalled(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, tuple[Path, Any]]]:
-    """Two runs in processes of their own, begun together; by the signal that each of them is going to get."""
+    """Runs in processes of their own, begun together; by the signal that each of them is going to get."""
     with pytest.MonkeyPatch.context() as patch:  # once for the module, before the networks of a test are small
-        small_networks(patch)
+        let_networks_be_small(patch)
         settings = config(steps=10**9, save_minutes=0.001, workers=2, validation_pairs=1)
     command = [sys.executable, "-W", "ignore:This DataLoader will create", "-c", SCRIPT, str(pairs)]
     processes: dict[int, tuple[Path, subprocess.Popen[str]]] = {}
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
         run = tmp_path_factory.mktemp("signalled") / "run"
         processes[number] = (
             run,
@@ -134,10 +124,30 @@ def test_a_signal_to_the_whole_group_of_processes_loses_nothing(
     assert load_checkpoint(run / "last.safetensors").progress["step"] == steps >= 1
     load_checkpoint(run / "best.safetensors")
     assert not [name for name in names(run) if name.endswith(".tmp")]
-    resumed = train(pairs, run, config(steps=10**9, validation_pairs=1), resume=True, progress=interrupted(2))
-    unbroken = train(pairs, tmp_path / "run", config(steps=10**9, validation_pairs=1), progress=interrupted(steps + 2))
+    assert_it_goes_on_as_if_unbroken(pairs, run, tmp_path / "run", steps)
+
+
+def assert_it_goes_on_as_if_unbroken(pairs: Path, run: Path, other: Path, steps: int) -> None:
+    settings = config(steps=10**9, validation_pairs=1)
+    resumed = train(pairs, run, settings, resume=True, progress=interrupted(2))
+    unbroken = train(pairs, other, settings, progress=interrupted(steps + 2))
     assert resumed.steps == unbroken.steps == steps + 2
     assert_same_tensors(resumed.last, unbroken.last)
+
+
+def test_a_run_that_was_killed_goes_on_from_its_last_checkpoint_to_the_same_bits(
+    pairs: Path, tmp_path: Path, signalled: dict[int, tuple[Path, Any]]
+) -> None:
+    run, process = signalled[signal.SIGKILL]
+    while not (run / "log.jsonl").exists() and process.poll() is None:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)  # somewhere in the middle: it saves every few steps
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    steps = load_checkpoint(run / "last.safetensors").progress["step"]
+    assert steps >= 1
+    assert_it_goes_on_as_if_unbroken(pairs, run, tmp_path / "run", steps)
+    assert not [name for name in names(run) if name.endswith(".tmp")]
 
 
 def test_the_user_signal_saves_and_the_run_goes_on(pairs: Path, tmp_path: Path) -> None:

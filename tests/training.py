@@ -30,7 +30,7 @@ LITE = LiteConfig(channels=(4, 6, 6), encoder_blocks=(1, 0, 1), decoder_blocks=(
 PAPER = MSCNNConfig(num_scales=2, num_blocks=1, channels=4, kernel_size=3)
 
 
-def small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+def let_networks_be_small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the names of networks stand for small ones."""
 
     def small(name: str) -> NetworkConfig:
@@ -140,15 +140,3 @@ def spoiled(monkeypatch: pytest.MonkeyPatch, calls: Callable[[int], bool], facto
         return {name: value * factor for name, value in values.items()} if calls(next(counter)) else values
 
     monkeypatch.setattr(GRADIENTS, "_losses", losses)
-
-
-def two_clips(factory: pytest.TempPathFactory) -> Path:
-    """A folder of six pairs of two clips each."""
-    return pairs_folder(factory.mktemp("train") / "pairs", one=faded(6, 24, 1), two=faded(6, 24, 2))
-
-
-def given_scores(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """What validation finds, to be filled."""
-    values: list[float] = []
-    monkeypatch.setattr(MODULE, "validate", lambda *_arguments, **_settings: values.pop(0))
-    return values

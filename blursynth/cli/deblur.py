@@ -116,21 +116,25 @@ def command(
       blursynth deblur clip.mp4 --strength 0.7
       blursynth deblur - < photo.jpg > sharp.jpg
     """
-    from blursynth.model.photographs import (  # noqa: PLC0415  # torch
+    from blursynth.places import (  # noqa: PLC0415  # Pillow, OpenCV, PyAV
         STREAM,
-        FileSettings,
-        deblur_files,
         find_photographs,
         output_paths,
+        refuse_early,
     )
-    from blursynth.model.restore import Deblurrer  # noqa: PLC0415
 
-    settings = FileSettings(memory_bytes=memory_bytes, **files)
+    folders = [Path(name) for name in photos if Path(name).is_dir()]
     sources = find_photographs(photos, suffix=suffix, is_recursive=recursive)
-    outputs = output_paths(sources, output, suffix=suffix)
+    outputs = output_paths(sources, output, suffix=suffix, folders=folders)
     is_streamed = STREAM in outputs
     if is_streamed and as_json:
         raise SettingsError("--json and the photograph cannot both go to standard output; choose -o FILE")
+    refuse_early(sources, outputs, overwrite=files["overwrite"])
+
+    from blursynth.model.photographs import FileSettings, deblur_files  # noqa: PLC0415  # torch takes seconds
+    from blursynth.model.restore import Deblurrer  # noqa: PLC0415
+
+    settings = FileSettings(memory_bytes=memory_bytes, **files)
     deblurrer = Deblurrer.load(
         model, device=device, tile=tile, strength=strength, self_ensemble=self_ensemble, memory_bytes=memory_bytes
     )

@@ -72,7 +72,7 @@ class Screen:
             TextColumn("{task.fields[remark]}"),
             TimeRemainingColumn(),
         )
-        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        with Progress(*columns, console=Console(stderr=True), transient=True, speed_estimate_period=3600) as progress:
             bar = progress.add_task(escape(printable(label)), total=total, unit=unit, remark="", rate="")
 
             def advance(done: float, remark: str) -> None:

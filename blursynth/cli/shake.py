@@ -24,6 +24,12 @@ from blursynth.errors import PartialError, SettingsError
 
 __all__ = ["command"]
 
+_TOLD = {
+    ParameterSource.COMMANDLINE: "",
+    ParameterSource.ENVIRONMENT: " of the environment",
+    ParameterSource.DEFAULT_MAP: " of the settings file",
+}
+
 
 @click.command(
     "shake",
@@ -50,7 +56,9 @@ __all__ = ["command"]
 @click.option("-o", "--output", default="shards", show_default=True, type=click.Path(path_type=Path), help="Folder.")
 @click.option("--recursive", is_flag=True, help="Look into folders inside folders.")
 @click.option(
-    "--preset", type=click.Choice(["kohler"]), help="kohler: a benchmark of 12 trajectories, with all frames."
+    "--preset",
+    type=click.Choice(["kohler"]),
+    help="kohler: a benchmark of 12 trajectories, with all frames, 512x512 of photographs of 600 px or more.",
 )
 @click.option("--per-photo", default=4, show_default=True, help="Pairs of each photograph.")
 @click.option("--still", default=0.0, show_default=True, metavar="SHARE", help="Pairs whose camera stands still.")
@@ -127,12 +135,13 @@ def command(
 
 
 def _refuse_beside_preset() -> None:
-    """A benchmark decides all but its size, its curve and its seed."""
+    """Refuse what the benchmark decides, all but its size, curve and seed, wherever it is told."""
     context = click.get_current_context()
     taken = {"photos", "output", "recursive", "preset", "size", "crf", "seed", "jobs", "backend", "scheduler"}
     taken |= {"overwrite", "as_json"}
     for parameter in context.command.params:
         name = parameter.name or ""
-        is_given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-        if is_given and parameter.expose_value and name not in taken:
-            raise SettingsError(f"{parameter.opts[-1]} does not go with --preset kohler, which decides it")
+        source = context.get_parameter_source(name)
+        where = _TOLD.get(source) if source else None
+        if where is not None and parameter.expose_value and name not in taken:
+            raise SettingsError(f"{parameter.opts[-1]}{where} does not go with --preset kohler, which decides it")

@@ -13,6 +13,8 @@ from click.core import ParameterSource
 from blursynth.cli.options import JSON, device_option, talk_options
 from blursynth.cli.screen import Screen
 from blursynth.errors import SettingsError
+from blursynth.files import printable
+from blursynth.shards import Manifest
 
 __all__ = ["command"]
 
@@ -28,7 +30,12 @@ __all__ = ["command"]
     type=click.Choice(["paper", "fast"]),
     help="Settings for what is not given: Nah et al.'s, or the best we know.  [default: paper]",
 )
-@click.option("--network", default="mscnn", show_default=True, type=click.Choice(["mscnn", "lite", "lite-tiny"]))
+@click.option(
+    "--network",
+    default="mscnn",
+    show_default=True,
+    type=click.Choice(["mscnn", "mscnn-2", "mscnn-1", "lite", "lite-tiny"]),
+)
 @click.option("--init", metavar="NAME|FILE", help="Begin with these weights: a name that comes along, or a checkpoint.")
 @click.option("--steps", default=900_000, show_default=True, type=click.IntRange(min=1), help="Stop after these.")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Stop after this time, schedule finished.")
@@ -154,6 +161,8 @@ def command(
     settings |= _not_given(PRESETS[preset] if preset else {}, settings)
     settings["online"] = _online(settings["online"])
     config = TrainConfig(**{field.name: settings[field.name] for field in fields(TrainConfig)})
+    if is_first_process() and (missing := Manifest(shards).missing_parts()):
+        screen.note(f"{printable(shards)}: part {', '.join(missing)} is missing: make --part makes it")
     result = train(shards, run, config, resume=resume, progress=screen)
     if is_first_process():
         screen.note(f"{result.steps} steps done; blursynth deblur photo.jpg --checkpoint {result.best}")

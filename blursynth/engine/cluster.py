@@ -127,7 +127,7 @@ def _outcome(future: Any, scheduler: str) -> Any:
             ours = DeviceError(f"a worker cannot do it: {failure_of(error).message}; install the same blursynth there")
             return Failure(str(ours), "DeviceError", ours)
         if type(error).__name__ == "KilledWorker":
-            return Failure("each worker that tried it died: out of memory, or a crash", "WorkerDied")
+            return Failure("each worker that tried it died: out of memory, or a crash; leave it out", "WorkerDied")
         return failure_of(error)
     if future.status in {"cancelled", "lost"}:
         raise DeviceError(_lost(scheduler))

@@ -34,6 +34,8 @@ __all__ = ["BACKENDS", "Engine", "Failure", "attempt", "failure_of", "run_tasks"
 BACKENDS = ("local", "dask")
 
 _MAX_JOBS = 1024
+_OUT_OF_MEMORY = "out of memory: choose smaller pictures, fewer --jobs or a larger machine"
+_WORKER_DIED = "WorkerDied"
 _ADDRESS = re.compile(r"tcp://[^\s/:]+:[0-9]{1,5}/?")
 _THREADS_OF_LIBRARIES = (
     "BLIS_NUM_THREADS",
@@ -102,6 +104,19 @@ class Failure:
     kind: str
     error: BlursynthError | None = None
     trace: str = ""
+
+    @property
+    def has_killed_workers(self) -> bool:
+        """Whether no worker survived the task: it alone is lost, the others have been done."""
+        return self.kind == _WORKER_DIED
+
+    def as_error(self, what: str) -> BlursynthError:
+        """Return what to raise where a run cannot go on without the result; ``what`` names the input."""
+        if self.error:
+            return self.error
+        if self.has_killed_workers:
+            return MachineError(f"{what}: {self.message}")
+        return BlursynthError(f"{what}: {self.kind}: {self.message}")
 
 
 def run_tasks(
@@ -175,6 +190,8 @@ def attempt(function: Callable[[_Task], _Result], task: _Task) -> _Result | Fail
     except BlursynthError as error:
         # Made anew, without what it came from, so that it can be pickled.
         return Failure(str(error), type(error).__name__, type(error)(str(error)), traceback.format_exc())
+    except MemoryError:
+        return Failure(_OUT_OF_MEMORY, "MemoryError", MachineError(_OUT_OF_MEMORY), traceback.format_exc())
     except Exception as error:  # of one task: the others go on
         return failure_of(error, traceback.format_exc())
 
@@ -201,7 +218,13 @@ def _on_this_machine(
         suspects += yield from _until_one_dies(function, tasks, waiting, min(num_workers, len(waiting)))
     while suspects:
         for position in (yield from _until_one_dies(function, tasks, suspects, 1)):
-            yield position, Failure("its worker process died, twice: out of memory, or a crash", "WorkerDied")
+            yield (
+                position,
+                Failure(
+                    "its worker process died, twice: out of memory, or a crash; lower --jobs, or leave it out",
+                    _WORKER_DIED,
+                ),
+            )
 
 
 def _until_one_dies(

@@ -12,10 +12,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from blursynth.engine import Engine, Failure, run_tasks
-from blursynth.errors import BlursynthError, RefusedError, SettingsError
-from blursynth.files import as_output_error, locked, make_directory, printable, sweep, write_bytes
+from blursynth.errors import RefusedError, SettingsError
+from blursynth.files import as_output_error, make_directory, printable, swept, write_bytes
 from blursynth.layouts.naming import NamedPair, name_pairs
 from blursynth.layouts.writing import Crop, LmdbTask, PictureTask, TarTask, Task, VideoTask, is_written, write
+from blursynth.locks import locked
 from blursynth.progress import SILENT, Progress
 from blursynth.shards import Manifest
 
@@ -109,7 +110,8 @@ def export_shards(
             "bring each side into a folder of its own"
         )
     make_directory(output)
-    with locked(output, "another blursynth export"):
+    folders = sorted({(output / name).parent for name in marker["files"]} | {output})
+    with locked(output, "another blursynth export"), swept(folders):
         _prepare(output, marker, overwrite=overwrite)
         left = [task for task in tasks if overwrite or not is_written(task)]
         _write(left, engine, progress)
@@ -140,16 +142,13 @@ def _marker(shards: Path, layout: str, crop: Crop | None, tasks: Sequence[Task])
 
 
 def _prepare(output: Path, marker: Mapping[str, Any], *, overwrite: bool) -> None:
-    """Refuse a folder that holds anything else; rid it of what killed runs and an export that is replaced left."""
+    """Refuse a folder that holds anything else; rid it of an export that is replaced."""
     path = output / MARKER
     old = _read_marker(path)
     if old is None and any(not entry.name.startswith(".blursynth") for entry in output.iterdir()):
         raise SettingsError(f"{printable(output)}: holds other files; choose an empty or new folder with -o")
     if old is not None and old != marker and not overwrite:
         raise SettingsError(f"{printable(output)}: holds another export; use another -o, or --overwrite to replace it")
-    for folder in sorted({(output / name).parent for name in marker["files"]} | {output}):
-        if folder.is_dir():
-            sweep(folder)
     if old != marker:
         for name in old["files"] if old else ():  # all, since a run that goes on believes what is there
             _remove(output, name)
@@ -190,7 +189,7 @@ def _write(tasks: Sequence[Task], engine: Engine, progress: Progress) -> None:
     ):
         for position, outcome in outcomes:
             if isinstance(outcome, Failure):
-                raise outcome.error or BlursynthError(f"{outcome.kind}: {outcome.message}")
+                raise outcome.as_error(tasks[position].pairs[0].sequence)
             advance(outcome, tasks[position].pairs[0].sequence)
 
 

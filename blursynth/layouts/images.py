@@ -16,6 +16,7 @@ from blursynth.errors import PhotoError
 from blursynth.files import printable
 from blursynth.layouts.basicsr import DATA_NAME, lmdb_library
 from blursynth.layouts.pairs import Place
+from blursynth.photos.jpeg import is_whole_jpeg
 from blursynth.photos.png import is_whole
 
 __all__ = ["PNG_LEVEL", "PictureReader", "decode", "encode_png", "size_of"]
@@ -134,7 +135,7 @@ def _png_header(data: bytes) -> tuple[int, int, str]:
     width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
     if not is_whole(data):  # OpenCV would tell too, but on stderr, past us
         return height, width, "damaged or cut short; fetch it again"
-    if (depth, colour) == _PNG_RGB and 0 <= data.find(b"tRNS", 33) < data.find(b"IDAT", 33):
+    if (depth, colour) == _PNG_RGB and data.find(b"tRNS", 33, data.find(b"IDAT", 33)) >= 0:  # not in all the pixels
         return height, width, "RGB with a transparent colour; pairs are 8-bit RGB: convert it first"
     if (depth, colour) != _PNG_RGB:
         kind = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB with alpha"}.get(colour, "unknown")
@@ -169,6 +170,8 @@ def decode(data: bytes, name: object) -> Image:
         If it cannot be decoded, or not to three channels of 8 bits.
     """
     size = size_of(data, name)
+    if not data.startswith(_PNG) and not is_whole_jpeg(data):  # OpenCV would complain on stderr, past us, and go on
+        raise PhotoError(f"{name}: damaged: its scan breaks off or makes no sense; fetch it again")
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), _AS_STORED)
     except cv2.error as error:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 import blursynth
 from blursynth.engine import Engine, Failure, run_tasks
-from blursynth.errors import BlursynthError, RefusedError, SettingsError
+from blursynth.errors import RefusedError, SettingsError
 from blursynth.files import printable, sha256_of
 from blursynth.layouts.images import PictureReader, decode
 from blursynth.layouts.pairs import Place
@@ -170,7 +170,7 @@ def _make(tasks: Sequence[_Task], folder: Folder, engine: Engine, progress: Prog
             elif isinstance(outcome.error, RefusedError):
                 errors[task.key] = str(outcome.error)
             else:
-                raise outcome.error or BlursynthError(f"{task.sequenced.source}: {outcome.kind}: {outcome.message}")
+                raise outcome.as_error(task.sequenced.source)
     _withdraw(errors, tasks, folder)
     return errors
 

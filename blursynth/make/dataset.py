@@ -69,6 +69,8 @@ def make_dataset(
     videos, share = share_of(videos, part)
     if not videos:
         progress.note(f"part {part} has no clips")
+        with open_folder(output, config, overwrite=overwrite, part=share, progress=progress) as folder:
+            folder.manifest.write()  # it is not missing
         return MakeSummary(output, ())
     with open_folder(output, config, overwrite=overwrite, part=share, progress=progress) as folder:
         planned = _plan_clips(videos, folder.manifest, config)

@@ -11,7 +11,8 @@ from typing import Any, Protocol
 
 from blursynth.engine import take_part
 from blursynth.errors import RefusedError, SettingsError
-from blursynth.files import locked, make_directory, printable, sweep
+from blursynth.files import make_directory, printable, swept
+from blursynth.locks import locked
 from blursynth.progress import SILENT, Progress
 from blursynth.shards import Entry, Manifest, Shard
 
@@ -90,9 +91,7 @@ def open_folder(
     """
     make_directory(path)
     share = f"{part[0]}-of-{part[1]}" if part else ""
-    with locked(path, work, share=share):
-        for left in sweep(path):
-            progress.note(f"{left.name}: left by a killed run, removed")
+    with locked(path, work, share=share), swept([path], progress.note):
         manifest = Manifest.read(path, must_exist=False, part=part)
         others = [entry for entry in manifest.everything() if entry.settings_sha256 != settings.sha256()]
         if others and not overwrite:
@@ -103,7 +102,6 @@ def open_folder(
         if part and any(not manifest.is_ours(entry.shard) for entry in others):
             raise SettingsError(f"{printable(path)}: other runs made pairs of other settings there; use another -o")
         yield Folder(manifest, tuple(others))
-        sweep(path)  # workers of a killed run may have written until a moment ago
 
 
 def _differences(manifest: Manifest, entries: Sequence[Entry], settings: Settings) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from blursynth.crf import response_curve
 from blursynth.engine import Engine, Failure, run_tasks
-from blursynth.errors import BlursynthError, RefusedError
+from blursynth.errors import RefusedError
 from blursynth.files import printable
 from blursynth.make.folder import Folder
 from blursynth.make.noise import noise_of_clip
@@ -105,7 +105,7 @@ def _run_here(
 def _run_elsewhere(
     tasks: Sequence[_Task], engine: Engine, finished: Callable[[Finished], None], progress: Progress, results: Results
 ) -> None:
-    total = sum(task.num_frames for task in tasks)
+    total, died = sum(task.num_frames for task in tasks), 0
     with progress.task("clips", total, "frames") as advance, closing(run_tasks(_run_task, tasks, engine)) as outcomes:
         for position, outcome in outcomes:
             task = tasks[position]
@@ -115,10 +115,10 @@ def _run_elsewhere(
                     finished(done)
             elif isinstance(outcome.error, RefusedError):
                 results.errors[task.plan.sha256] = str(outcome.error)
-            elif outcome.error:
-                raise outcome.error
+            elif outcome.has_killed_workers and (died := died + 1) < len(tasks):
+                results.errors[task.plan.sha256] = f"{printable(task.plan.info.path)}: {outcome.message}"
             else:
-                raise BlursynthError(f"{printable(task.plan.info.path)}: {outcome.kind}: {outcome.message}")
+                raise outcome.as_error(printable(task.plan.info.path))
 
 
 def _run_task(task: _Task) -> list[Finished]:

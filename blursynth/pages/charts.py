@@ -16,6 +16,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 14, 24, 38  # room for the texts around a cha
 _MAX_POINTS = 300
 _SMOOTH_FROM = 60  # points; fewer show their own course
 _LOG_FROM = 30  # the largest value over the least
+_NUM_COLOURS = 5  # of lines, in page.css
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,7 +129,8 @@ def curves(
     )
     lines = "".join(_line(frame, line, number, is_noisy=is_noisy) for number, line in enumerate(shown))
     keys = "".join(
-        f'<span class="key"><i class="k{number % 3}"></i>{escape(line.name)}: {number_text(float(line.y[-1]))}</span>'
+        f'<span class="key"><i class="k{number % _NUM_COLOURS}"></i>'
+        f"{escape(line.name)}: {number_text(float(line.y[-1]))}</span>"
         for number, line in enumerate(shown)
     )
     body = frame.grid(x_label=x_label, y_label=y_label) + lines
@@ -145,12 +147,14 @@ def _y_axis(values: NDArray[np.float64]) -> Axis:
 
 def _line(frame: "_Frame", line: Series, number: int, *, is_noisy: bool) -> str:
     x, y = _thinned(line.x, _MAX_POINTS), _thinned(line.y, _MAX_POINTS)
-    style = f"s{number % 3}"
+    style = f"s{number % _NUM_COLOURS}"
     if x.size == 1:
-        return f'<circle class="dot f{number % 3}" cx="{frame.x(x[0]):.2f}" cy="{frame.y(y[0]):.2f}" r="4"/>\n'
+        return (
+            f'<circle class="dot f{number % _NUM_COLOURS}" cx="{frame.x(x[0]):.2f}" cy="{frame.y(y[0]):.2f}" r="4"/>\n'
+        )
     if x.size < _SMOOTH_FROM:
         dots = "".join(
-            f'<circle class="dot f{number % 3}" cx="{frame.x(a):.2f}" cy="{frame.y(b):.2f}" r="2.5">'
+            f'<circle class="dot f{number % _NUM_COLOURS}" cx="{frame.x(a):.2f}" cy="{frame.y(b):.2f}" r="2.5">'
             f"<title>{escape(line.name)} {number_text(float(b))} at {number_text(float(a))}</title></circle>\n"
             for a, b in zip(x, y, strict=True)
         )

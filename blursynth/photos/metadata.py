@@ -21,6 +21,7 @@ from blursynth.photos.png import chunks
 __all__ = [
     "EXIF_PREFIX",
     "exif_of_tiff",
+    "exif_orientation",
     "is_lossless_webp",
     "jpeg_coding",
     "neutral_exif",
@@ -29,6 +30,7 @@ __all__ = [
     "png_chunks",
     "resolution",
     "tiff_tags",
+    "xmp_orientation",
 ]
 
 logger = logging.getLogger(__name__)
@@ -41,33 +43,63 @@ _TIFF_TAGS = (  # what describes a photograph; the other tags describe the file 
     *(Base.HostComputer, Base.Copyright, Base.Rating, Base.RatingPercent),
     *(Base.XPTitle, Base.XPComment, Base.XPAuthor, Base.XPKeywords, Base.XPSubject),
 )
-_XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:\s*=\s*[\"']|\s*>)\s*)([1-8])(?!\d)")
+_XMP_VALUE = rb"(?:\s*=\s*[\"']|\s*>)\s*)"
+_XMP_ORIENTATION = re.compile(rb"(tiff:Orientation" + _XMP_VALUE + rb"([1-8])(?!\d)")
+_XMP_SIDE = re.compile(
+    rb"((?:tiff|exif):(ImageWidth|ImageLength|PixelXDimension|PixelYDimension)" + _XMP_VALUE + rb"\d+"
+)
+_XMP_FILM = re.compile(rb"(Camera:(?:MotionPhoto|MicroVideo)" + _XMP_VALUE + rb"1(?!\d)")  # behind a telephone's JPEG
 
 
-def neutral_exif(exif: bytes) -> tuple[int, bytes | None]:
-    """Return the orientation (1 to 8; 0: not stated) and the EXIF of the upright photograph, without its prefix.
+def exif_orientation(exif: bytes) -> int:
+    """Return how a block of EXIF says that the photograph is to be turned: 1 to 8, or 0 if it does not."""
+    block = bytearray(exif.removeprefix(EXIF_PREFIX))
+    with suppress(struct.error):
+        if order := _order(block):
+            entries, _ = _directory(block, order, _long(block, order, 4))
+            if (entry := entries.get(Base.Orientation)) is not None:
+                value = _number(block, order, entry)
+                return value if 1 <= value <= 8 else 1
+    return 0
+
+
+def neutral_exif(exif: bytes, width: int, height: int) -> bytes | None:
+    """Return the EXIF of an upright photograph, without its prefix: orientation 1, its sides in px, no thumbnail.
 
     It is changed in place: laying it out anew would break the offsets inside maker notes.
     """
     block = bytearray(exif.removeprefix(EXIF_PREFIX))
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(bytes(block[:4]))
+    order = _order(block)
     if order is None:
-        return 0, None
-    orientation = 0
+        return None
     with suppress(struct.error):  # cut short: what comes before the cut holds
         entries, end = _directory(block, order, _long(block, order, 4))
         if (entry := entries.get(Base.Orientation)) is not None:
-            kind, value = struct.unpack_from(order + "H4xH", block, entry + 2)
-            value = _long(block, order, entry + 8) if kind == 4 else value
-            orientation = value if 1 <= value <= 8 else 1
             struct.pack_into(order + "HIHH", block, entry + 2, 3, 1, 1, 0)
-        if orientation > 4 and IFD.Exif in entries:
-            sides, _ = _directory(block, order, _long(block, order, entries[IFD.Exif] + 8))
-            if Base.ExifImageWidth in sides and Base.ExifImageHeight in sides:
-                a, b = sides[Base.ExifImageWidth] + 2, sides[Base.ExifImageHeight] + 2  # behind the tags
-                block[a : a + 10], block[b : b + 10] = block[b : b + 10], block[a : a + 10]
+        _state(block, order, entries, {Base.ImageWidth: width, Base.ImageLength: height})
+        if IFD.Exif in entries:
+            inside, _ = _directory(block, order, _long(block, order, entries[IFD.Exif] + 8))
+            _state(block, order, inside, {Base.ExifImageWidth: width, Base.ExifImageHeight: height})
         struct.pack_into(order + "I", block, end, 0)  # nobody finds the thumbnail, which shows the old pixels
-    return orientation, bytes(block)
+    return bytes(block)
+
+
+def _order(block: bytearray) -> str | None:
+    return {b"II*\0": "<", b"MM\0*": ">"}.get(bytes(block[:4]))
+
+
+def _state(block: bytearray, order: str, entries: Mapping[int, int], sides: Mapping[Base, int]) -> None:
+    """Set tags that are there to numbers, where they say something else."""
+    for tag, side in sides.items():
+        entry = entries.get(tag)
+        if entry is not None and _number(block, order, entry) != side:
+            struct.pack_into(order + "HII", block, entry + 2, 4, 1, side)
+
+
+def _number(block: bytearray, order: str, entry: int) -> int:
+    """Return the value of an entry, a SHORT or a LONG."""
+    kind, value = struct.unpack_from(order + "H4xH", block, entry + 2)
+    return _long(block, order, entry + 8) if kind == 4 else int(value)
 
 
 def _directory(block: bytearray, order: str, start: int) -> tuple[dict[int, int], int]:
@@ -82,12 +114,20 @@ def _long(block: bytearray, order: str, at: int) -> int:
     return int(struct.unpack_from(order + "I", block, at)[0])
 
 
-def neutral_xmp(xmp: Any) -> tuple[int, bytes | None]:
-    """Return the orientation (1 to 8; 0: not stated) and the XMP of the upright photograph."""
+def xmp_orientation(xmp: Any) -> int:
+    """Return how a packet of XMP says that the photograph is to be turned: 1 to 8, or 0 if it does not."""
+    match = _XMP_ORIENTATION.search(xmp) if isinstance(xmp, bytes) else None
+    return int(match[2]) if match else 0
+
+
+def neutral_xmp(xmp: Any, width: int, height: int) -> bytes | None:
+    """Return the XMP of an upright photograph: orientation 1, its sides in px, no film behind the picture."""
     if not isinstance(xmp, bytes) or not xmp:
-        return 0, None
-    match = _XMP_ORIENTATION.search(xmp)
-    return int(match[2]) if match else 0, _XMP_ORIENTATION.sub(rb"\g<1>1", xmp)
+        return None
+    sides = {b"ImageWidth": width, b"PixelXDimension": width, b"ImageLength": height, b"PixelYDimension": height}
+    xmp = _XMP_ORIENTATION.sub(rb"\g<1>1", xmp)
+    xmp = _XMP_SIDE.sub(lambda match: match[1] + b"%d" % sides[match[2]], xmp)
+    return _XMP_FILM.sub(rb"\g<1>0", xmp)
 
 
 def resolution(info: Mapping[Any, Any], *, is_sideways: bool) -> tuple[float, float] | None:

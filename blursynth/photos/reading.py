@@ -18,20 +18,23 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from blursynth.errors import MachineError, PhotoError
 from blursynth.files import check_regular_file, printable
+from blursynth.photos.jpeg import is_whole_jpeg
 from blursynth.photos.metadata import (
     exif_of_tiff,
+    exif_orientation,
     is_lossless_webp,
     jpeg_coding,
     neutral_exif,
     neutral_xmp,
     png_chunks,
     resolution,
+    xmp_orientation,
 )
 from blursynth.photos.photo import Photo, PhotoFormat, Samples, recolour
 from blursynth.photos.pillow import open_photo, pillow_limits
 from blursynth.photos.png import MAX_INFLATED_BYTES, without_swelling
 
-__all__ = ["decode_photo", "read_photo"]
+__all__ = ["decode_photo", "identify_photo", "read_photo"]
 
 logger = logging.getLogger(__name__)
 
@@ -72,13 +75,22 @@ def read_photo(path: str | os.PathLike[str], *, max_pixels: int = 500_000_000, m
         If the memory is too small for it.
     """
     path = Path(path)
-    check_regular_file(path, PhotoError)
+    identify_photo(path)
     with _refusing(path):
-        with path.open("rb") as file:
-            _identify(file.read(64))
-            file.seek(0)
-            data = file.read()
-        return _decode_data(data, max_pixels, max_bytes)
+        return _decode_data(path.read_bytes(), max_pixels, max_bytes)
+
+
+def identify_photo(path: Path) -> PhotoFormat:
+    """Return the format that the first bytes of a file say.
+
+    Raises
+    ------
+    PhotoError
+        If it is none that `read_photo` knows, or no file that can be read.
+    """
+    check_regular_file(path, PhotoError)
+    with _refusing(path), path.open("rb") as file:
+        return _identify(file.read(64))
 
 
 def decode_photo(data: bytes, name: str, *, max_pixels: int = 500_000_000, max_bytes: int | None = None) -> Photo:
@@ -102,6 +114,8 @@ def _decode_data(data: bytes, max_pixels: int, max_bytes: int | None) -> Photo:
                 f"{image.width}x{image.height} takes {needed / 1e9:.2g} GB to decode, and there are "
                 f"{max(0, max_bytes) / 1e9:.2g} GB: give more with --memory, or use a machine with more"
             )
+        if file_format == "JPEG" and not is_whole_jpeg(data):
+            logger.warning("damaged: its scan breaks off or makes no sense; part of it is not the photograph")
         return _read(image, file_format, data, is_deep=is_deep)
 
 
@@ -173,27 +187,29 @@ def _read(image: ImageFile, file_format: PhotoFormat, data: bytes, *, is_deep: b
     if isinstance(image, TiffImageFile):
         # Pillow turns the pixels while it loads them, and forgets how; OpenCV too, but by the tag alone, not by XMP.
         first_info["exif"] = exif_of_tiff(image.getexif())
+        if Base.XResolution not in image.tag_v2 or Base.YResolution not in image.tag_v2:
+            first_info["dpi"] = None  # Pillow would say 1
         is_turned = not is_deep or Base.Orientation in image.tag_v2
     mode = _MODES[image.mode][image.has_transparency_data]
     image.load()  # the 16-bit ones too: only Pillow notices when a file is cut short
     pixels, alpha = _decode_deep(image, data, mode) if is_deep else _decode(image, mode)
 
     info = {**image.info, **first_info}  # a PNG may have metadata behind its pixels
-    orientation, exif = neutral_exif(info.get("exif") or b"")
-    xmp_orientation, xmp = neutral_xmp(info.get("xmp"))
-    orientation = orientation or xmp_orientation
+    exif, xmp = info.get("exif") or b"", info.get("xmp")
+    orientation = exif_orientation(exif) or xmp_orientation(xmp)
     if not is_turned:
         pixels, alpha = _upright(pixels, orientation), None if alpha is None else _upright(alpha, orientation)
     is_sideways = orientation > 4
+    height, width = pixels.shape[:2]
     return Photo(
         pixels=pixels,
         alpha=alpha,
         format=file_format,
         is_grey=mode in {"L", "LA", "I;16"} or (file_format == "PNG" and data[25] == 4),  # Pillow: 16-bit LA is RGBA
         is_lossless=file_format in {"PNG", "TIFF", "BMP"} or (file_format == "WEBP" and is_lossless_webp(data)),
-        exif=exif,
+        exif=neutral_exif(exif, width, height),
         icc_profile=info.get("icc_profile") or None,
-        xmp=xmp,
+        xmp=neutral_xmp(xmp, width, height),
         dpi=resolution(info, is_sideways=is_sideways),
         jpeg=jpeg_coding(image, is_sideways=is_sideways) if isinstance(image, JpegImageFile) else None,
         png_chunks=png_chunks(data) if file_format == "PNG" else (),

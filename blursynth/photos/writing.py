@@ -20,7 +20,7 @@ from blursynth.photos.metadata import EXIF_PREFIX, pack_png_chunks, tiff_tags
 from blursynth.photos.photo import FORMAT_OF_SUFFIX, Photo, PhotoFormat, Samples, recolour
 from blursynth.photos.pillow import open_photo, pillow_limits
 
-__all__ = ["encode_photo", "write_photo"]
+__all__ = ["check_name", "check_target", "encode_photo", "write_photo"]
 
 logger = logging.getLogger(__name__)
 
@@ -64,10 +64,8 @@ def write_photo(
         If the memory is too small to encode it.
     """
     path = Path(path)
-    file_format = FORMAT_OF_SUFFIX.get(path.suffix.lower()) if path.suffix else photo.format
-    if file_format is None:
-        raise SettingsError(f"{printable(path)}: cannot write {path.suffix} files; choose .jpg, .png, .tif or .webp")
-    _check(path, photo, pixels, file_format)
+    file_format = check_target(path, photo)
+    _check_pixels(path, photo, pixels)
     refuse_existing(path, overwrite=overwrite)  # now, and not only after a minute of encoding
     with pillow_limits(pixels.size):
         parts = _encode_or_refuse(path, photo.stripped() if strip_metadata else photo, pixels, file_format)
@@ -89,16 +87,41 @@ def encode_photo(photo: Photo, pixels: Samples, name: str, *, strip_metadata: bo
     ``name`` stands for the file in messages; what may be raised is the same but for what concerns the disk.
     """
     path = Path(name)
-    _check(path, photo, pixels, photo.format)
+    _check_pixels(path, photo, pixels)
     with pillow_limits(pixels.size):
         return b"".join(_encode_or_refuse(path, photo.stripped() if strip_metadata else photo, pixels, photo.format))
 
 
-def _check(path: Path, photo: Photo, pixels: Samples, file_format: PhotoFormat) -> None:
-    if (pixels.shape, pixels.dtype) != (photo.pixels.shape, photo.pixels.dtype):
-        raise SettingsError(f"{printable(path)}: pixels must be {photo.pixels.shape} {photo.pixels.dtype}")
+def check_name(path: Path) -> PhotoFormat | None:
+    """Return the format that a name asks for; None if it has no ending.
+
+    Raises
+    ------
+    SettingsError
+        If no format has this ending.
+    """
+    if path.suffix and path.suffix.lower() not in FORMAT_OF_SUFFIX:
+        raise SettingsError(f"{printable(path)}: cannot write {path.suffix} files; choose .jpg, .png, .tif or .webp")
+    return FORMAT_OF_SUFFIX.get(path.suffix.lower())
+
+
+def check_target(path: Path, photo: Photo) -> PhotoFormat:
+    """Return the format in which `write_photo` would write a photograph.
+
+    Raises
+    ------
+    SettingsError
+        If there is none of this ending, or it cannot hold the photograph.
+    """
+    file_format = check_name(path) or photo.format
     if photo.alpha is not None and file_format in {"JPEG", "BMP"}:
         raise SettingsError(f"{printable(path)}: {file_format} cannot hold the transparency; choose .png or .tif")
+    return file_format
+
+
+def _check_pixels(path: Path, photo: Photo, pixels: Samples) -> None:
+    if (pixels.shape, pixels.dtype) != (photo.pixels.shape, photo.pixels.dtype):
+        raise SettingsError(f"{printable(path)}: pixels must be {photo.pixels.shape} {photo.pixels.dtype}")
 
 
 def _reads_back(path: Path, file_format: PhotoFormat, shape: tuple[int, ...]) -> bool:

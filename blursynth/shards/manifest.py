@@ -4,6 +4,7 @@ A line without its shard cannot happen; a shard without its line can, after a cr
 share a folder (``make --part 2/8``) have a manifest each, ``manifest-2-of-8.jsonl``; readers take them together.
 """
 
+import itertools
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -21,7 +22,8 @@ __all__ = ["MANIFEST_NAME", "SPLITS", "Entry", "Manifest"]
 
 MANIFEST_NAME = "manifest.jsonl"
 SPLITS = ("", *recordings.SPLITS)
-_PART_NAME = re.compile(r"manifest-[1-9][0-9]{0,6}-of-[1-9][0-9]{0,6}\.jsonl")
+_PART_NAME = re.compile(r"manifest-([1-9][0-9]{0,6})-of-([1-9][0-9]{0,6})\.jsonl")
+_MAX_TOLD_PARTS = 20
 _MAX_NUMBER = 10**15
 _MAX_BYTES = 1 << 30
 _MAX_LINE_BYTES = 1 << 16
@@ -195,6 +197,16 @@ class Manifest:
     def get(self, shard: str) -> Entry | None:
         """Return the entry of a shard, None if it is not listed."""
         return self._all().get(shard)
+
+    def missing_parts(self) -> tuple[str, ...]:
+        """Name the shares of an array job that have no manifest here, as ``K/N``, at most twenty of them.
+
+        They have not begun, or never will; a share that had no sources has an empty manifest.
+        """
+        names = (_PART_NAME.fullmatch(path.name) for path in self.directory.glob("manifest-*.jsonl"))
+        parts = {(int(name[1]), int(name[2])) for name in names if name}
+        missing = (f"{k}/{n}" for n in sorted({n for _, n in parts}) for k in range(1, n + 1) if (k, n) not in parts)
+        return tuple(itertools.islice(missing, _MAX_TOLD_PARTS))
 
     def discard(self, shard: str) -> bool:
         """Forget a shard and return whether this run may: a share's manifest is its own. `write` makes it last."""

@@ -15,6 +15,7 @@ from blursynth.errors import PhotoError, RefusedError, SettingsError
 from blursynth.files import expand, printable
 from blursynth.layouts import open_pairs
 from blursynth.photos import PHOTO_SUFFIXES, read_photo
+from blursynth.photos.jpeg import is_whole_jpeg
 from blursynth.shake.benchmark import BENCHMARK_NAME, INDEX_NAME, KohlerTrial, open_kohler
 
 from .results import Failure
@@ -249,9 +250,12 @@ def hash_of_pair(blurry: NDArray[Any], truth: NDArray[Any]) -> str:
 
 
 def _read_codes(path: Path) -> Image:
-    pixels = read_photo(path).pixels
+    photo = read_photo(path)
+    pixels = photo.pixels
     if pixels.dtype != np.uint8:
         raise PhotoError(f"{printable(path)}: 16 bits a sample; scores are of 8-bit codes, save it as those")
+    if photo.format == "JPEG" and not is_whole_jpeg(path.read_bytes()):
+        raise PhotoError(f"{printable(path)}: damaged: its scan breaks off or makes no sense; fetch it again")
     return pixels.astype(np.uint8, copy=False)
 
 

@@ -10,7 +10,8 @@ from typing import Any, Literal
 import torch
 
 from blursynth.errors import RefusedError, SettingsError
-from blursynth.files import locked, make_directory, printable, refuse_existing, sweep
+from blursynth.files import make_directory, printable, refuse_existing, sweep
+from blursynth.locks import locked
 from blursynth.progress import SILENT, Progress
 
 from ..device import choose_device

@@ -1,7 +1,7 @@
 """Shards as a data set to score: under the name, split and track of what they were imported from, if they were."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -45,15 +45,12 @@ class ShardSet:
 
 def read_shard_set(path: Path, split: str | None) -> ShardSet:
     """Find the pairs of a folder of shards, or of one shard; see `open_data_set` for ``split`` and what is raised."""
-    if path.suffix.lower() == ".h5":
-        files, split = {path: ""}, ""
-    else:
-        entries, split = _entries_of_split(path, [entry for entry in Manifest.read(path) if entry.pairs], split)
-        files = {entry.path(path): entry.recording or entry.source for entry in entries}
     pairs: list[ShardPairSource] = []
     origins = []
-    for file, sequence in files.items():
-        with Shard(file) as shard:
+    split, found = _opened(path, split)
+    for shard, sequence in found:
+        with shard:
+            file = shard.path
             layout, track, of_origin = _origin(shard)
             names = Origin.of_shard(shard)
             origins.append((layout, track))
@@ -71,6 +68,14 @@ def read_shard_set(path: Path, split: str | None) -> ShardSet:
         raise SettingsError(f"{printable(path)}: holds pairs of the tracks {names_of}; import them into two folders")
     layouts = {layout for layout, _ in origins}
     return ShardSet(tuple(pairs), split, layouts.pop() if len(layouts) == 1 else "", tracks[0] if tracks else "")
+
+
+def _opened(path: Path, split: str | None) -> tuple[str, Iterator[tuple[Shard, str]]]:
+    """Return the split, and each shard with what it was cut from; those of a folder must be what its manifest says."""
+    if path.suffix.lower() == ".h5":
+        return "", iter([(Shard(path), "")])
+    entries, split = _entries_of_split(path, list(Manifest.read(path)), split)
+    return split, ((entry.opened(path), entry.recording or entry.source) for entry in entries)
 
 
 def _origin(shard: Shard) -> tuple[str, str, str]:

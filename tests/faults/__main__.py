@@ -8,7 +8,21 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from faults import checkpoints, disk, fuzz, manifests, memory, options, pictures, processes, shards, videos
+from faults import (
+    checkpoints,
+    clocks,
+    disk,
+    fuzz,
+    manifests,
+    memory,
+    options,
+    parts,
+    pictures,
+    power,
+    processes,
+    shards,
+    videos,
+)  # fmt: skip
 from faults.goods import Goods, make_goods
 from faults.kills import JOBS, kill_at_random
 from faults.launcher import Launcher
@@ -23,6 +37,7 @@ CASES: tuple[Case, ...] = (
 FAMILIES = ("cases", "sources", "kills", "disk", "processes", "memory", "fuzz", "guided")
 _DOCS = Path(__file__).parents[2] / "docs" / "reliability.md"
 _SLOW = {"train", "make --jobs 2"}  # of which not every call is let fail, but one in
+_QUOTA = {"make", "deblur"}
 _STEP = 5  # which is no multiple of the calls that it takes to write a file
 _GUIDED = ("shard", "manifest", "pack")
 _Work = Callable[[Launcher, Goods, Path], Trial]
@@ -65,9 +80,13 @@ def _trials(arguments: argparse.Namespace, scratch: Path) -> list[tuple[str, _Wo
     full = disk.fill_disk if disk.can_mount(scratch) else disk.limit_files
     found += [("disk", on_disk(work, number)) for work in (full, disk.fail_each_call) for number in range(len(JOBS))]
     found += [("disk", on_disk(disk.limit_files, 0))]
+    found += [
+        ("disk", on_disk(disk.use_up_quota, number)) for number in range(len(JOBS)) if JOBS[number].name in _QUOTA
+    ]
+    found += [("disk", trial) for trial in power.TRIALS]
     if full is disk.fill_disk:
         found.append(("disk", disk.read_only))
-    found += [("processes", trial) for trial in processes.TRIALS]
+    found += [("processes", trial) for trial in (*processes.TRIALS, *parts.TRIALS, *clocks.TRIALS)]
     found += [("memory", trial) for trial in memory.TRIALS]
     found += [("fuzz", fed(name)) for name in fuzz.READERS]
     if arguments.guided:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,15 @@ from faults.kills import JOBS, Job, digest_of, run_again, whole_files
 from faults.launcher import Launcher, Outcome
 from faults.runner import Sandbox, Trial, sandbox, state_of
 
-__all__ = ["can_mount", "fail_a_call", "fail_each_call", "fill_disk", "limit_files", "read_only"]
+__all__ = ["can_mount", "fail_a_call", "fail_each_call", "fill_disk", "limit_files", "read_only", "use_up_quota"]
 
 _CALLS = ("pwrite", "fsync", "replace", "posix_fallocate")
 _FULL = r"error: .*(the disk is full: make room|exceed the size limit)"
-_FAILS = r"error: .*Input/output error"
+_SAID = {
+    errno.EIO: r"error: .*Input/output error",
+    errno.EDQUOT: r"error: .*the disk quota is used up: make room and run the same command again",
+}
+_QUOTA_STEP = 17  # which is no multiple of the calls that it takes to write a file
 _SIZES_KB = (8, 24, 48, 96, 200, 400)
 
 
@@ -51,7 +56,15 @@ def _undisturbed(job: Job, launcher: Launcher, goods: Goods, root: Path) -> dict
         return digest_of(place.work / "out")
 
 
-def fail_each_call(job: Job, launcher: Launcher, goods: Goods, root: Path, *, most: int = 400, step: int = 1) -> Trial:
+def use_up_quota(job: Job, launcher: Launcher, goods: Goods, root: Path) -> Trial:
+    """Let one call in some say that the quota is used up."""
+    trial = fail_each_call(job, launcher, goods, root, step=_QUOTA_STEP, error=errno.EDQUOT)
+    return replace(trial, fault=f"{job.name}: the disk quota is used up")
+
+
+def fail_each_call(
+    job: Job, launcher: Launcher, goods: Goods, root: Path, *, most: int = 400, step: int = 1, error: int = errno.EIO
+) -> Trial:
     """Let the 1st, 2nd, … call fail until the job gets through; after each, look, and run it again."""
     expected = _undisturbed(job, launcher, goods, root)
     faults: list[str] = []
@@ -62,12 +75,12 @@ def fail_each_call(job: Job, launcher: Launcher, goods: Goods, root: Path, *, mo
             inputs = state_of(place.work)
             outcome = launcher.run(
                 job.arguments(place.work), place.work, hook="faults.disk:fail_a_call",
-                number=number, error=errno.EIO, folder=str(place.root),
+                number=number, error=error, folder=str(place.root),
             )  # fmt: skip
             if not (place.root / "failed").exists():
                 break
             tried += 1
-            found = _faults_of(job, outcome, _FAILS) + _faults_in(place)
+            found = _faults_of(job, outcome, _SAID[error]) + _faults_in(place)
             again, lost = run_again(job, place, launcher, inputs, expected)
             bytes_lost += lost
             faults += [f"call {number}: {fault}" for fault in [*found, *again][:1]]

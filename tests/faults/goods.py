@@ -46,12 +46,14 @@ def encode(
     pts: list[int] | None = None,
     tags: dict[str, int] | None = None,
     container_options: dict[str, str] | None = None,
+    metadata: dict[str, str] | None = None,
     num_streams: int = 1,
 ) -> Path:
     """Write a clip; FFV1 in Matroska is without loss."""
     if frames is None:
         frames = moving_texture(num_frames, *size)
     with av.open(str(path), "w", options=container_options or {}) as container:
+        container.metadata.update(metadata or {})
         streams: list[Any] = [container.add_stream(codec, rate=rate, options=options or {}) for _ in range(num_streams)]
         for stream in streams:
             stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], pixel_format

@@ -79,7 +79,7 @@ def _weights(path: Path) -> str:
 
 def whole_files(folder: Path) -> Iterator[str]:
     """Tell which files under final names are not whole."""
-    yield from what_is_half(folder)
+    yield from what_is_half(folder, is_stopped=True)
     for path in sorted(folder.rglob("*")):
         try:
             if path.suffix == ".safetensors":

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,9 +13,10 @@ import numpy as np
 from PIL import Image
 
 from faults.goods import Goods, encode
+from faults.kills import JOBS, digest_of, run_again, whole_files
 from faults.launcher import Launcher
 from faults.pictures import bomb
-from faults.runner import Sandbox, Trial, sandbox
+from faults.runner import Sandbox, Trial, sandbox, state_of
 
 __all__ = ["TRIALS"]
 
@@ -57,6 +60,11 @@ def _telephone(place: Sandbox) -> None:
     Image.new("RGB", (16320, 12240), (90, 120, 150)).save(place.work / "p.jpg", quality=85)
 
 
+def _telephone_and_network(place: Sandbox) -> None:
+    _telephone(place)
+    place.take("tiny.safetensors")
+
+
 def _wide_clip(place: Sandbox) -> None:
     frames = np.zeros((6, 4320, 7680, 3), np.uint8)
     frames[:, 100:900, 100:900] = 200
@@ -75,6 +83,16 @@ def _long_manifest(place: Sandbox) -> None:
     path.write_text("\n".join([*lines, ""]))
 
 
+def _huge_manifest(num_bytes: int) -> Callable[[Sandbox], object]:
+    """Write a manifest that begins as it should and goes on with nothing, which takes no room on the disk."""
+
+    def prepare(place: Sandbox) -> None:
+        place.take("shards")
+        os.truncate(place.work / "shards" / "manifest.jsonl", num_bytes)
+
+    return prepare
+
+
 _COPY = (
     "-c",
     (
@@ -82,10 +100,42 @@ _COPY = (
         "photo = read_photo('p.jpg'); write_photo(Path('q.jpg'), photo, photo.pixels)"
     ),
 )
+_VERIFY = (*_BLURSYNTH, "verify", "shards")
 _SHAKE = (*_BLURSYNTH, "shake", "p.png", "-q")
+_DEBLUR = (*_BLURSYNTH, "deblur", "p.jpg", "--checkpoint", "tiny.safetensors", "--device", "cpu", "-q", "-o", "q.jpg")
+
+
+def workers_run_out(launcher: Launcher, goods: Goods, root: Path) -> Trial:
+    """Give the workers of ``make --jobs 2`` too little memory: to begin with, and to decode with."""
+    job, spares_mb = next(job for job in JOBS if job.name == "make --jobs 2"), (30, 300, 600)
+    faults, bytes_lost = [], 0
+    with sandbox(root, goods) as place:
+        place.take(*job.takes)
+        launcher.run(job.arguments(place.work), place.work)
+        expected = digest_of(place.work / "out")
+    for spare_mb in spares_mb:
+        with sandbox(root, goods) as place:
+            place.take(*job.takes)
+            inputs = state_of(place.work)
+            hook = "faults.poor:starve_workers"
+            outcome = launcher.run(job.arguments(place.work), place.work, hook=hook, spare_mb=spare_mb)
+            is_told = re.search("error: .*out of memory.*--jobs", outcome.stderr)
+            found = [] if outcome.code == 5 and is_told else [f"ends with {outcome.code}: {outcome.stderr[-300:]}"]
+            found += [*whole_files(place.work), *(f"{path.name} is left" for path in place.work.rglob("*.tmp"))]
+            again, lost = run_again(job, place, launcher, inputs, expected)
+            bytes_lost += lost
+            faults += [f"{spare_mb} MB: {fault}" for fault in [*found, *again][:1]]
+    promise = "code 5, fewer --jobs; nothing half; run again, the same bytes"
+    return Trial("memory", "workers of make run out of memory", promise, len(spares_mb), tuple(faults), bytes_lost)
+
+
 TRIALS = (
+    workers_run_out,
     _trial("a photograph of 200 megapixels, read and written", _COPY, 0, 4.0, _telephone),
+    _trial("a photograph of 200 megapixels, made sharp", _DEBLUR, 0, 4.0, _telephone_and_network),
     _trial("a PNG of 900 megapixels in 110 kB", _SHAKE, 4, 0.5, lambda place: bomb(place.work / "p.png", place)),
     _trial("a clip of 7680 x 4320", (*_BLURSYNTH, "make", "clip.mp4", "--window", "3", "-q"), 0, 3.0, _wide_clip),
+    _trial("a manifest of 1 GB, all but its beginning NUL", _VERIFY, 4, 0.5, _huge_manifest(1 << 30)),
+    _trial("a manifest of 2 GB", _VERIFY, 4, 0.5, _huge_manifest(1 << 31)),
     _trial("a manifest of a million pairs", (*_BLURSYNTH, "inspect", "shards"), 0, 0.5, _long_manifest),
 )

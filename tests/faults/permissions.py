@@ -19,7 +19,10 @@ _TRIES = (  # what is closed, its mode, the command, its code
     ("clip.mkv", 0o000, "make clip.mkv --window 3 -o out", 4),
     ("photo0.png", 0o000, _DEBLUR, 4),
     ("tiny.safetensors", 0o000, _DEBLUR, 4),
-    ("photos", 0o000, "shake photos -o out", 2),
+    ("photos", 0o000, "shake photos -o out", 4),
+    ("photos", 0o444, "shake photos -o out", 4),
+    ("photos", 0o000, "shake . --recursive -o out", 4),
+    ("photos", 0o000, "make photos --window 3 -o out", 4),
     ("shards/manifest.jsonl", 0o000, "verify shards", 4),
     ("shards/manifest.jsonl", 0o000, _TRAIN, 4),
     ("out", 0o555, "make clip.mkv --window 3 -o out", 5),
@@ -55,5 +58,5 @@ def no_permission(launcher: Launcher, goods: Goods, root: Path) -> Trial:
         )
         if outcome.code != code or not is_told:
             faults.append(f"{name}, {command.split()[0]}: {outcome.code}: {outcome.stderr[-300:]}")
-    promise = "files: code 4, folders to look into: 2, outputs: 5; permission denied"
+    promise = "inputs: code 4, outputs: 5; permission denied, and what to do"
     return Trial("processes", "files and folders without permission", promise, len(_TRIES), tuple(faults), bytes_lost)

@@ -30,6 +30,7 @@ _MAX_LINE = 900
 _FOREIGN = re.compile(
     r"^\[ ?[A-Z]+:|^\[\w+ @ |^libpng|^Corrupt JPEG|\w*Warning:|Exception ignored|^OpenCV|^HDF5|Segmentation"
 )
+_NOT_LISTED = "not in the manifest"
 _LOCK = re.compile(r"\.blursynth(-\d+-of-\d+)?\.lock")
 
 
@@ -227,10 +228,18 @@ def _may_be_there(case: Case, name: str) -> bool:
     return bool(_LOCK.fullmatch(path.name)) or any(inside.match(pattern) for pattern in case.writes)
 
 
-def what_is_half(folder: Path, known: Mapping[str, str] | None = None) -> list[str]:
-    """Return what is wrong with the shards of a folder that were not there before."""
+def what_is_half(folder: Path, known: Mapping[str, str] | None = None, *, is_stopped: bool = False) -> list[str]:
+    """Return what is wrong with the shards of a folder that were not there before.
+
+    A run that was stopped may leave a shard that no manifest lists yet: it is listed when it is safe. Whole it must be.
+    """
     faults = []
     for manifest in sorted(folder.rglob("manifest*.jsonl")):
-        if f"work/{manifest.relative_to(folder)}" not in (known or {}):
-            faults += [found.error for found in verify_paths([manifest.parent]) if found.error]
+        if f"work/{manifest.relative_to(folder)}" in (known or {}):
+            continue
+        for found in verify_paths([manifest.parent]):
+            error = found.error
+            if error and is_stopped and _NOT_LISTED in error:
+                error = verify_paths([found.path])[0].error
+            faults += [error] if error else []
     return faults

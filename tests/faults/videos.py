@@ -146,6 +146,9 @@ def _huge(path: Path, _sandbox: Sandbox) -> None:
     path.write_bytes(data)
 
 
+_FILMED_AT_240 = {
+    "metadata": {"com.android.capture.fps": "240.0"}, "container_options": {"movflags": "use_metadata_tags"},
+}  # fmt: skip
 _NOT = "not a video that can be read"
 _PLAYLIST = "playlists are not accepted|not a video that can be read"
 _BROKEN = (
@@ -183,6 +186,9 @@ _ODD = (
     _video("two video streams", "clip.mkv", _plain(num_streams=2), 0, "2 video streams"),
     _video("turned by its tag", "clip.mp4", _turned, 0, "16 pairs"),
     _video("30 frames a second", "clip.mkv", _plain(rate=30), 0, "ghosts"),
+    _video("30 frames a second, 240 by its tags", "clip.mp4", _plain(rate=30, codec="mpeg4", **_FILMED_AT_240), 0, "filmed at 240 .*--source-fps 240"),
+    _video("30 frames a second that were 240, untagged", "clip.mkv", _plain(rate=30), 0, "if it is slow motion, --source-fps"),
+    _video("30 frames a second, told to be 240", "clip.mkv", _plain(rate=30), 0, r"\A(?![\s\S]*ghosts)", more="--source-fps 240"),
     _video("gaps in its times", "clip.mkv", _plain(pts=[*range(12), *range(40, 52)]), 0, "8 pairs"),
     _video("uneven times", "clip.mkv", _plain(pts=np.cumsum([1, 2, 1, 1, 2, 1, 3, 1] * 3).tolist()), 0, "pairs"),
     _video("times below zero", "clip.mkv", _plain(pts=list(range(-6, 18)), container_options={"avoid_negative_ts": "disabled"}), 0, "pairs"),

@@ -14,21 +14,21 @@ from numpy.typing import NDArray
 import blursynth
 from blursynth.crf import ResponseCurve, response_curve
 from blursynth.engine import Engine, Failure, run_tasks
-from blursynth.errors import BlursynthError, PhotoError, SettingsError
+from blursynth.errors import PhotoError, SettingsError
 from blursynth.files import (
     as_output_error,
     check_regular_file,
-    locked,
     make_directory,
     printable,
     sha256_of,
-    sweep,
+    swept,
     write_bytes,
 )
+from blursynth.locks import locked
 from blursynth.make.shared import check_seed
 from blursynth.photos import read_photo
 from blursynth.progress import SILENT, Progress
-from blursynth.shake import ShakeRule, draw_trajectory
+from blursynth.shake import ShakeRule, Trajectory, draw_trajectory
 from blursynth.shake.benchmark import (
     BENCHMARK_NAME,
     INDEX_NAME,
@@ -48,6 +48,7 @@ _TRIAL_NAME = "trajectory.json"
 _SHORTEST_PX, _LONGEST_PX = 6.0, 60.0
 _EXPOSURE_SECONDS = "0.2-1"
 _MIN_SIDE = 176  # what the five scales of Köhler's MSSIM need
+_ROOM_PX = 90  # that a trajectory takes from a photograph's width or height; 80 is the most that was seen
 _MAX_PICTURES = 99
 _PNG_OPTIONS = (cv2.IMWRITE_PNG_COMPRESSION, 3)
 
@@ -59,7 +60,7 @@ class KohlerConfig:
     Parameters
     ----------
     size
-        (width, height) of the pictures, cut out of the middle of each photograph.
+        (width, height) of the pictures, cut out of the middle of each photograph, which must be up to 90 px larger.
     crf
         Response curve of the photographs, and of the camera that shakes.
     seed
@@ -139,15 +140,16 @@ def make_kohler_set(
         {"source": printable(path.name), "source_sha256": sha256} for path, sha256 in sources
     ]
     plan = {"schema": SCHEMA, "benchmark": BENCHMARK_NAME, "settings": config.settings(), "pictures": pictures}
+    _check_room([path for path, _ in sources], config)
     make_directory(output)
-    with locked(output, "another blursynth shake"):
-        sweep(output)
+    tasks = [
+        _Task(path, config, trajectory, output / trial_name(number, trajectory))
+        for number, (path, _) in enumerate(sources)
+        for trajectory in range(NUM_TRAJECTORIES)
+    ]
+    folders = [output, *(task.folder for task in tasks), *(task.folder / "frames" for task in tasks)]
+    with locked(output, "another blursynth shake"), swept(folders):
         _settle(output, plan, overwrite=overwrite)
-        tasks = [
-            _Task(path, config, trajectory, output / trial_name(number, trajectory))
-            for number, (path, _) in enumerate(sources)
-            for trajectory in range(NUM_TRAJECTORIES)
-        ]
         trials = _run(tasks, engine, progress)
         with_trials = [
             picture | {"trajectories": trials[number * NUM_TRAJECTORIES : (number + 1) * NUM_TRAJECTORIES]}
@@ -169,6 +171,27 @@ def _sources(photos: Sequence[Path], progress: Progress) -> list[tuple[Path, str
     if not 1 <= len(sources) <= _MAX_PICTURES:
         raise SettingsError(f"{len(sources)} photographs: a benchmark takes 1 to {_MAX_PICTURES}")
     return [(path, sha256) for sha256, path in sources.items()]
+
+
+def _check_room(photos: Sequence[Path], config: KohlerConfig) -> None:
+    """Refuse photographs that a trajectory would look beyond the edge of, before hours go into the others."""
+    for path in photos:
+        photo_size = read_photo(path).pixels.shape[:2]
+        without_memory = np.broadcast_to(np.float32(0), (*photo_size, 3))
+        for number in reversed(range(NUM_TRAJECTORIES)):  # the longest needs the most room
+            try:
+                _played(config, number, without_memory)
+            except PhotoError as error:
+                raise PhotoError(
+                    f"{printable(path)}: {error} (the trajectories take up to {_ROOM_PX} px beside the size, both ways)"
+                ) from error
+
+
+def _played(config: KohlerConfig, trajectory: int, photo_linear: NDArray[np.float32]) -> tuple[Trajectory, Playback]:
+    key = pair_key(config.seed, BENCHMARK_NAME, trajectory)
+    drawn = draw_trajectory(config.rule(trajectory), key, photo_linear.shape[:2])
+    width, height = config.size
+    return drawn, Playback.along(drawn, photo_linear, (height, width))
 
 
 def _settle(output: Path, plan: Mapping[str, Any], *, overwrite: bool) -> None:
@@ -213,7 +236,7 @@ def _run(tasks: Sequence[_Task], engine: Engine, progress: Progress) -> list[dic
         for number, outcome in outcomes:
             task = tasks[missing[number]]
             if isinstance(outcome, Failure):
-                raise outcome.error or BlursynthError(f"{printable(task.photo)}: {outcome.kind}: {outcome.message}")
+                raise outcome.as_error(printable(task.photo))
             trials[missing[number]] = outcome
             advance(1, task.folder.name)
     return [trials[position] for position in range(len(tasks))]
@@ -243,12 +266,9 @@ def _make_trial(task: _Task) -> dict[str, Any]:
     curve = response_curve(task.config.crf)
     pixels = read_photo(task.photo).pixels
     photo_linear = curve.linear_of_codes(np.iinfo(pixels.dtype).max).astype(np.float32)[pixels]
-    key = pair_key(task.config.seed, BENCHMARK_NAME, task.trajectory)
-    width, height = task.config.size
     try:
-        trajectory = draw_trajectory(task.config.rule(task.trajectory), key, photo_linear.shape[:2])
-        playback = Playback.along(trajectory, photo_linear, (height, width))
-    except (PhotoError, SettingsError) as error:
+        trajectory, playback = _played(task.config, task.trajectory, photo_linear)
+    except PhotoError as error:  # another file than the one that was looked at before
         raise PhotoError(f"{printable(task.photo)}: {error}") from error
     make_directory(task.folder / "frames")
     images = [playback.blurry_linear(), *playback.frames_linear(NUM_FRAMES)]

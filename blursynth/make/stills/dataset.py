@@ -9,7 +9,7 @@ from typing import Any
 import blursynth
 from blursynth.crf import response_curve
 from blursynth.engine import Engine, Failure, run_tasks
-from blursynth.errors import BlursynthError, PhotoError, RefusedError, SettingsError
+from blursynth.errors import PhotoError, RefusedError, SettingsError
 from blursynth.files import check_regular_file, printable, sha256_of
 from blursynth.make.folder import Folder, open_folder, share_of
 from blursynth.make.rows import rendition_attributes
@@ -92,6 +92,8 @@ def shake_dataset(
     photos, share = share_of(photos, part)
     if not photos:
         progress.note(f"part {part} has no photographs")
+        with open_folder(output, config, overwrite=overwrite, part=share, progress=progress) as folder:
+            folder.manifest.write()  # it is not missing
         return ShakeSummary(output, ())
     with open_folder(
         output, config, work="another blursynth shake", overwrite=overwrite, part=share, progress=progress
@@ -154,10 +156,10 @@ def _shake(found: Sequence[_Task | PhotoSummary], folder: Folder, engine: Engine
                 folder.manifest.add(outcome)
             elif isinstance(outcome.error, RefusedError):
                 errors[task.sha256] = str(outcome.error)
-            elif outcome.error:
-                raise outcome.error
+            elif outcome.has_killed_workers and len(errors) + 1 < len(tasks):
+                errors[task.sha256] = f"{printable(task.path)}: {outcome.message}"
             else:
-                raise BlursynthError(f"{printable(task.path)}: {outcome.kind}: {outcome.message}")
+                raise outcome.as_error(printable(task.path))
     return errors
 
 
