@@ -32,6 +32,7 @@ def find_photographs(arguments: Sequence[str], *, suffix: str = "_deblurred", is
     SettingsError
         If an argument gives no photograph.
     """
+    _check_suffix(suffix)
     found: dict[Path, None] = {}
     for argument in arguments:
         if argument == "-":
@@ -61,8 +62,7 @@ def output_paths(
     SettingsError
         If two results would have the same name, or one that of a source.
     """
-    if "/" in suffix or "\0" in suffix:
-        raise SettingsError(f"suffix {printable(suffix)!r}: must not name another folder")
+    _check_suffix(suffix)
     if STREAM in (output, *sources):
         if len(sources) > 1:
             raise SettingsError("-: standard input and output take one photograph")
@@ -103,6 +103,11 @@ def refuse_early(sources: Sequence[Path], outputs: Sequence[Path], *, overwrite:
         refuse_existing(output, overwrite=overwrite)
         if not is_clip(source):
             check_name(output)
+
+
+def _check_suffix(suffix: str) -> None:
+    if "/" in suffix or "\0" in suffix:
+        raise SettingsError(f"suffix {printable(suffix)!r}: must not name another folder")
 
 
 def _beside(source: Path, suffix: str) -> Path:

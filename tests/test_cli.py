@@ -11,6 +11,7 @@ from typing import Any
 import click
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from blursynth.cli.main import COMMANDS, cli, main
 from blursynth.make import MakeConfig
@@ -119,7 +120,7 @@ def test_make_prints_the_folder_on_stdout_and_the_rest_on_stderr(make_clip: Clip
         (["train", "old", "--resume"], 4, "no run to resume"),
         (["deblur", "text.jpg"], 4, "not a JPEG"),
         (["deblur", "none.jpg"], 2, "none.jpg: no such file"),
-        (["deblur", "text.jpg", "--checkpoint", "text.jpg"], 4, "not a checkpoint"),
+        (["deblur", "photo.png", "--checkpoint", "text.jpg"], 4, "not a checkpoint"),
         (["inspect", "text.mp4"], 4, "not a video"),
         (["verify", "newer"], 4, "schema 2"),
         (["mkae"], 2, "No such command"),
@@ -137,6 +138,7 @@ def test_bad_input_gets_one_line_and_the_documented_code(
     for name in ("text.mp4", "text.jpg"):
         Path(name).write_text("neither a video nor a photograph\n" * 9)
     Path("empty.mp4").touch()
+    Image.new("RGB", (64, 64)).save("photo.png")
     Path("bad.toml").write_text("[make]\nwindwo = 7\n")
     Path("newer").mkdir()
     Path("newer/manifest.jsonl").write_text('{"schema": 2}\n')
