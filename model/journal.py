@@ -14,9 +14,10 @@ from PIL import Image
 
 from blursynth.files import append_line, make_directory, write_bytes
 
-__all__ = ["Journal"]
+__all__ = ["SAMPLES", "Journal"]
 
-_LOG, _BOARD, _SAMPLES = "log.jsonl", "tensorboard", "samples"
+SAMPLES = "samples"  # folder of pictures
+_LOG, _BOARD = "log.jsonl", "tensorboard"
 _RECENT = 50
 _MAX_PICTURES = 4
 _MAX_SIDE_PX = 192  # of a picture in samples/; of larger ones, the middle
@@ -51,7 +52,7 @@ class Journal:
         self._recent: list[float] = []
         self._pictures: dict[int, NDArray[np.uint8]] = {}
         if is_writer:
-            _forget_later(run / _SAMPLES, step)
+            _forget_later(run / SAMPLES, step)
         self._samples_per_second = 0.0
         self._begin_again()
 
@@ -125,7 +126,7 @@ class Journal:
             for number, restored in sorted(self._pictures.items())
         }
         if self._is_writer and rows:
-            _write_sample(self._run / _SAMPLES, step, list(rows.values()))
+            _write_sample(self._run / SAMPLES, step, list(rows.values()))
         if not self._board:
             return
         if scores["psnr"] is not None:

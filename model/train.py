@@ -28,7 +28,7 @@ from .distributed import World, joined
 from .feed import Feed
 from .gradients import Method, compiled_method, gradients
 from .guards import Guard
-from .journal import Journal
+from .journal import SAMPLES, Journal
 from .online.batch import Batch
 from .settings import TrainConfig, fraction_done, learning_rate, stages_of
 from .sources import Source, Sources, hold_in_memory, open_sources
@@ -154,7 +154,9 @@ def _train(
         fastest_convolutions(device),
     ):
         if world.is_first:
-            sweep(run)
+            for folder in (run, run / SAMPLES):
+                if folder.is_dir():
+                    sweep(folder)
         state = _begin(run, config, device, data_sha256=training.sha256, resume=resume, own=network)
         _begin_together(state, world)
         if resume and not state.step:

@@ -255,11 +255,13 @@ def test_two_processes_do_not_train_the_same_run(pairs: Path, tmp_path: Path) ->
 
 
 def test_what_a_killed_run_left_is_swept(pairs: Path, tmp_path: Path) -> None:
-    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "samples").mkdir(parents=True)
     with subprocess.Popen(["true"]) as process:
         pass  # its number is free again
     mark = importlib.import_module("blursynth.files")._host_mark()
-    left = tmp_path / "run" / f".blursynth-{mark}-{process.pid}-{'0' * 8}.tmp"
-    left.touch()
+    name = f".blursynth-{mark}-{process.pid}-{'0' * 8}.tmp"
+    left = [tmp_path / "run" / name, tmp_path / "run" / "samples" / name]
+    for path in left:
+        path.touch()
     train(pairs, tmp_path / "run", config(steps=1))
-    assert not left.exists()
+    assert not any(path.exists() for path in left)
