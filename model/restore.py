@@ -21,7 +21,7 @@ from .tiles import TileGrid, join_tiles
 
 __all__ = ["Deblurrer"]
 
-_SIDE, _OVERLAP = 2048, 240  # px; with 96, blurred photographs differed by up to 10 codes from themselves untiled
+_SIDE, _OVERLAP = 3072, 320  # px; with 240, blurred photographs differed by up to 8 codes from themselves untiled
 _USUAL_BYTES = 3 << 30  # for a tile of networks that need more for a pixel than ours
 _NAFNET_SIDE, _NAFNET_OVERLAP = 384, 96  # it looks at all of a tile, measured with this much (Chu et al., ECCV 2022)
 _LEAST_SIDE = 64
@@ -51,10 +51,10 @@ class Deblurrer:
         Where to compute. On CUDA 8-bit photographs are restored in bfloat16. So they are on the CPU if it has
         instructions for that and the network is a `Lite`, where only what is added to the photograph is rounded.
     tile
-        Largest side of a tile, in px; without it 2048 px, of a `NAFNet` 384 px, or less if memory does not suffice or
+        Largest side of a tile, in px; without it 3072 px, of a `NAFNet` 384 px, or less if memory does not suffice or
         the network would take more than 3 GiB for a tile.
     overlap
-        How much of a tile is shared with the next, in px; without it 240, with which `tiny` gives what it gives
+        How much of a tile is shared with the next, in px; without it 320, with which `tiny` gives what it gives
         without tiles within one code; of a `NAFNet` 96; or a third of small tiles.
     strength
         From 0, the photograph as it was, to 1, all that the network says.
