@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from blursynth.errors import CheckpointError, MachineError, SettingsError
-from blursynth.files import make_directory, newest_first, printable, sweep, write_bytes
+from blursynth.files import make_directory, newest_first, printable, swept, write_bytes
 from blursynth.locks import locked
 from blursynth.progress import SILENT, Progress
 
@@ -150,13 +150,10 @@ def _train(
     make_directory(run)
     with (
         locked(run, "another blursynth train") if world.is_first else nullcontext(),
+        swept([run, run / SAMPLES] if world.is_first else []),
         memory_errors(f"choose --batch or --patch below {config.batch}, {config.patch}, or fewer --workers"),
         fastest_convolutions(device),
     ):
-        if world.is_first:
-            for folder in (run, run / SAMPLES):
-                if folder.is_dir():
-                    sweep(folder)
         state = _begin(run, config, device, data_sha256=training.sha256, resume=resume, own=network)
         _begin_together(state, world)
         if resume and not state.step:
