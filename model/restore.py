@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -21,8 +22,8 @@ from .tiles import TileGrid, join_tiles
 
 __all__ = ["Deblurrer"]
 
-_SIDE, _OVERLAP = 3072, 320  # px; with 240, blurred photographs differed by up to 8 codes from themselves untiled
-_USUAL_BYTES = 3 << 30  # for a tile of networks that need more for a pixel than ours
+_SIDE, _OVERLAP = 4096, 320  # px; with 240, blurred photographs differed by up to 8 codes from themselves untiled
+_USUAL_BYTES = 4 << 30  # for a tile of networks that need more for a pixel than ours
 _NAFNET_SIDE, _NAFNET_OVERLAP = 384, 96  # it looks at all of a tile, measured with this much (Chu et al., ECCV 2022)
 _LEAST_SIDE = 64
 _SHARE_OF_MEMORY = 0.8  # the rest is for what is not counted
@@ -51,8 +52,8 @@ class Deblurrer:
         Where to compute. On CUDA 8-bit photographs are restored in bfloat16. So they are on the CPU if it has
         instructions for that and the network is a `Lite`, where only what is added to the photograph is rounded.
     tile
-        Largest side of a tile, in px; without it 3072 px, of a `NAFNet` 384 px, or less if memory does not suffice or
-        the network would take more than 3 GiB for a tile.
+        Largest side of a tile, in px; without it 4096 px, of a `NAFNet` 384 px, or less if memory does not suffice or
+        the network would take more than 4 GiB for a tile.
     overlap
         How much of a tile is shared with the next, in px; without it 320, with which `tiny` gives what it gives
         without tiles within one code; of a `NAFNet` 96; or a third of small tiles.
@@ -178,6 +179,7 @@ class Deblurrer:
             side = max(self._least, side * 7 // 8)
         return side
 
+    @torch.inference_mode()
     def __call__(
         self,
         pixels: NDArray[Any],
@@ -220,19 +222,18 @@ class Deblurrer:
                 raise ValueError(f"out is {restored.dtype} {restored.shape}: expected {pixels.dtype} {pixels.shape}")
             tell, peak = on_tile or (lambda _is_restored: None), np.iinfo(pixels.dtype).max
 
-            def restore_tile(view: NDArray[Any]) -> NDArray[np.float32]:
+            def restore_tile(view: NDArray[Any]) -> Tensor:
                 unit, is_restored = self._restore(view, peak)
                 tell(is_restored)
                 return unit
 
             for band in join_tiles(pixels, grid or self.grid(*pixels.shape[:2]), restore_tile):
-                np.multiply(band.unit, peak, out=band.unit)
-                np.rint(band.unit, out=band.unit)
-                rows = slice(band.top, band.top + len(band.unit))
-                np.clip(band.unit, 0, peak, out=restored[rows], casting="unsafe")
+                codes = band.unit.mul_(peak).round_().clamp_(0, peak)
+                rows = restored[band.top : band.top + len(codes)]
+                rows[...] = (codes.byte() if peak < 256 else codes).numpy()
         return restored
 
-    def _restore(self, pixels: NDArray[Any], peak: int) -> tuple[NDArray[np.float32], bool]:
+    def _restore(self, pixels: NDArray[Any], peak: int) -> tuple[Tensor, bool]:
         """Restore a tile, in pieces if that is all that memory allows."""
         height, width = pixels.shape[:2]
         if max(height, width) <= self._fitting_side:
@@ -246,50 +247,51 @@ class Deblurrer:
                 torch.cuda.empty_cache()
         side, are_restored = self._fitting_side, []
 
-        def restore_piece(view: NDArray[Any]) -> NDArray[np.float32]:
+        def restore_piece(view: NDArray[Any]) -> Tensor:
             unit, is_restored = self._restore(view, peak)
             are_restored.append(is_restored)
             return unit
 
         grid = TileGrid(height, width, side, self._overlap_of(side), self._multiple)
         bands = [band.unit for band in join_tiles(pixels, grid, restore_piece)]
-        return np.concatenate(bands), all(are_restored)
+        return torch.cat(bands), all(are_restored)
 
-    def _restore_whole(self, pixels: NDArray[Any], peak: int) -> tuple[NDArray[np.float32], bool]:
-        unit = pixels.astype(np.float32)
-        unit *= np.float32(1 / peak)
+    def _restore_whole(self, pixels: NDArray[Any], peak: int) -> tuple[Tensor, bool]:
+        height, width = pixels.shape[:2]
+        blurry = self._images(pixels, peak)
         # bfloat16 has fewer steps than 16-bit codes. And what fails in it may be well in float32.
         attempts = [self._fast, nullcontext] if peak < 256 else [nullcontext]
         for precision in attempts:
             with precision():
-                restored = self._run(unit)
-            if restored is not None and (not self._is_guarded or _is_plausible(unit, restored)):
+                restored = self._run(blurry)
+            if restored is not None and (not self._is_guarded or _is_plausible(blurry, restored)):
                 if self._strength < 1:
-                    restored = unit + np.float32(self._strength) * (restored - unit)
-                return restored, True
-        return unit, False
+                    restored = blurry.lerp(restored, self._strength)
+                return _pixels_last(restored, height, width), True
+        return _pixels_last(blurry, height, width), False
+
+    def _images(self, pixels: NDArray[Any], peak: int) -> Tensor:
+        """Return pixels as (1, 3, H, W) float32 in [0, 1] on the device, channels last, padded to sides that fit."""
+        height, width = pixels.shape[:2]
+        below, right = -height % self._multiple, -width % self._multiple
+        # Padded here and not later: as codes, and the same side of the picture in each position of the ensemble.
+        mode: Literal["reflect", "edge"] = "reflect" if below < height and right < width else "edge"
+        padded = np.pad(pixels, ((0, below), (0, right), (0, 0)), mode)
+        codes = torch.from_numpy(padded if peak < 256 else padded.astype(np.float32))
+        return codes.to(self._device).permute(2, 0, 1)[None].float().mul_(1 / peak)
 
     def _fast(self) -> AbstractContextManager[object]:
         is_cpu = self._device.type == "cpu"
         return autocast(self._device, "bfloat16" if is_cpu and self._is_fast_in_bfloat16 else "auto")
 
-    @torch.inference_mode()
-    def _run(self, unit: NDArray[np.float32]) -> NDArray[np.float32] | None:
-        """Return (H, W, 3) float32 in [0, 1], or None if the network gave numbers that are not finite."""
+    def _run(self, blurry: Tensor) -> Tensor | None:
+        """Return (1, 3, H, W) float32 in [0, 1], or None if the network gave numbers that are not finite."""
         watched = _Watched(self._network)
-        height, width = unit.shape[:2]
-        below = right = 0
-        if self._num_positions > 1:  # turned, the network would pad another side, and see other squares
-            below, right = -height % self._multiple, -width % self._multiple
-        padded = np.pad(unit, ((0, below), (0, right), (0, 0)), "symmetric")  # a copy: networks may change their images
-        images = torch.from_numpy(padded).to(self._device).permute(2, 0, 1)[None]  # (1, 3, H, W)
-        total = restore_images(watched, _turned(images, 0))
+        # Networks of others may change their images.
+        total = restore_images(watched, blurry if isinstance(self._network, Lite) else blurry.clone())
         for position in range(1, self._num_positions):
-            total += _turned_back(restore_images(watched, _turned(images, position)), position)
-        if not watched.is_finite:
-            return None
-        mean = (total / self._num_positions)[0, :, :height, :width].permute(1, 2, 0)
-        return mean.contiguous().cpu().numpy()
+            total += _turned_back(restore_images(watched, _turned(blurry, position)), position)
+        return total.div_(self._num_positions) if watched.is_finite else None
 
 
 class _Watched:
@@ -305,7 +307,7 @@ class _Watched:
 
     def __call__(self, blurry: Tensor, /) -> list[Tensor]:
         restored: list[Tensor] = self._network(blurry)
-        self.is_finite = self.is_finite and bool(torch.isfinite(restored[0]).all())
+        self.is_finite = self.is_finite and bool(restored[0].sum(dtype=torch.float32).isfinite())
         return restored
 
 
@@ -319,17 +321,20 @@ def _turned_back(images: Tensor, position: int) -> Tensor:
     return torch.rot90(upright, -(position % 4), (2, 3))
 
 
-def _is_plausible(unit: NDArray[np.float32], restored: NDArray[np.float32]) -> bool:
+def _pixels_last(images: Tensor, height: int, width: int) -> Tensor:
+    """Return the one image, (1, 3, H, W), cut to its size, as (height, width, 3) on the CPU."""
+    return images[0, :, :height, :width].permute(1, 2, 0).cpu()
+
+
+def _is_plausible(blurry: Tensor, restored: Tensor) -> bool:
     """Say whether no square of about 64 px has changed beyond the bounds of `Deblurrer`."""
-    change = restored - unit
+    change = restored - blurry
     means = _cell_means(change)
-    squares = _cell_means(np.square(change, out=change))
-    return bool(np.abs(means).max() <= _MAX_MEAN_CHANGE and squares.mean(axis=2).max() <= _MAX_RMS_CHANGE**2)
+    squares = _cell_means(change.square_())
+    return bool(means.abs().max() <= _MAX_MEAN_CHANGE and squares.mean(dim=1).max() <= _MAX_RMS_CHANGE**2)
 
 
-def _cell_means(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the means of squares of about 64 px, as nearly equal as whole pixels allow: (rows, columns, 3)."""
-    rows, columns = (np.linspace(0, side, max(1, side // _CELL) + 1).astype(np.intp) for side in image.shape[:2])
-    sums = np.add.reduceat(np.add.reduceat(image, rows[:-1], axis=0), columns[:-1], axis=1)
-    num_pixels = np.diff(rows)[:, None] * np.diff(columns)
-    return np.asarray(sums / num_pixels[:, :, None], np.float32)
+def _cell_means(images: Tensor) -> Tensor:
+    """Return the means of squares of about 64 px, as nearly equal as whole pixels allow: (1, 3, rows, columns)."""
+    height, width = images.shape[2:]
+    return F.adaptive_avg_pool2d(images, (max(1, height // _CELL), max(1, width // _CELL)))

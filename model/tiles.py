@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
-import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 __all__ = ["Band", "TileGrid", "join_tiles"]
-
-_Image: TypeAlias = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +55,16 @@ class TileGrid:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Band:
-    """Finished rows of a joined photograph: ``unit`` is (n, W, 3) float32 in [0, 1], its first row is row ``top``."""
+    """Finished rows of a joined photograph.
+
+    ``unit`` is (n, W, 3) float32 in [0, 1], on the CPU and nobody else's; its first row is row ``top``.
+    """
 
     top: int
-    unit: _Image
+    unit: Tensor
 
 
-def join_tiles(pixels: NDArray[Any], grid: TileGrid, restore_tile: Callable[[NDArray[Any]], _Image]) -> Iterator[Band]:
+def join_tiles(pixels: NDArray[Any], grid: TileGrid, restore_tile: Callable[[NDArray[Any]], Tensor]) -> Iterator[Band]:
     """Restore a photograph tile by tile; memory holds one row of tiles.
 
     Parameters
@@ -72,23 +74,26 @@ def join_tiles(pixels: NDArray[Any], grid: TileGrid, restore_tile: Callable[[NDA
     grid
         Where the tiles lie.
     restore_tile
-        Takes a view of ``pixels``, (h, w, 3), and returns (h, w, 3) float32 in [0, 1].
+        Takes a view of ``pixels``, (h, w, 3), and returns (h, w, 3) float32 in [0, 1], on the CPU.
 
     Yields
     ------
     Bands from top to bottom that together are the whole photograph.
     """
     rows, columns = grid.rows, grid.columns
-    carried = np.zeros((0, grid.width, 3), np.float32)  # the lower part of the tiles above, weighted
+    if len(rows) == len(columns) == 1:
+        yield Band(0, restore_tile(pixels))
+        return
+    carried = torch.zeros(0, grid.width, 3)  # the lower part of the tiles above, weighted
     for i, (top, bottom) in enumerate(rows):
-        joined = np.zeros((bottom - top, grid.width, 3), np.float32)
-        joined[: carried.shape[0]] += carried
+        joined = torch.zeros(bottom - top, grid.width, 3)
+        joined[: len(carried)] = carried
         down = _weights(rows, i, grid.overlap)
         for j, (left, right) in enumerate(columns):
-            weights = down[:, None] * _weights(columns, j, grid.overlap)
-            joined[:, left:right] += restore_tile(pixels[top:bottom, left:right]) * weights[:, :, None]
+            weights = down[:, None, None] * _weights(columns, j, grid.overlap)[:, None]
+            joined[:, left:right].addcmul_(restore_tile(pixels[top:bottom, left:right]), weights)
         finished = rows[i + 1][0] - top if i + 1 < len(rows) else bottom - top
-        carried = joined[finished:].copy()
+        carried = joined[finished:].clone()
         yield Band(top, joined[:finished])
 
 
@@ -105,10 +110,10 @@ def _spans(length: int, side: int, overlap: int, multiple: int) -> list[tuple[in
     return [(i * step, min(i * step + step + overlap, length)) for i in range(count)]
 
 
-def _weights(spans: list[tuple[int, int]], index: int, overlap: int) -> _Image:
+def _weights(spans: list[tuple[int, int]], index: int, overlap: int) -> Tensor:
     """Return the weights of a tile along one side, (length,); those of all tiles add up to one everywhere."""
     start, stop = spans[index]
-    weights = np.ones(stop - start, np.float32)
+    weights = torch.ones(stop - start)
     rise = _rise(overlap)
     if index > 0:
         weights[:overlap] = rise
@@ -117,9 +122,9 @@ def _weights(spans: list[tuple[int, int]], index: int, overlap: int) -> _Image:
     return weights
 
 
-def _rise(overlap: int) -> _Image:
+def _rise(overlap: int) -> Tensor:
     """Return a smooth way from 0 to 1, half a cosine over the middle third."""
     third = overlap // 3
     middle = overlap - 2 * third
-    ramp = 0.5 - 0.5 * np.cos(np.pi * (np.arange(middle) + 0.5) / max(middle, 1))
-    return np.concatenate([np.zeros(third), ramp, np.ones(third)]).astype(np.float32)
+    ramp = 0.5 - 0.5 * torch.cos(torch.pi * (torch.arange(middle, dtype=torch.float64) + 0.5) / max(middle, 1))
+    return torch.cat([torch.zeros(third), ramp, torch.ones(third)]).float()

@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,7 +35,7 @@ def test_tiles_cover_a_side_and_share_what_they_should(grid: TileGrid) -> None:
 def test_the_weights_of_all_tiles_add_up_to_one(grid: TileGrid) -> None:
     total, tiles_at = np.zeros(grid.height), np.zeros(grid.height, np.int64)
     for index, (start, stop) in enumerate(grid.rows):
-        weights = module._weights(grid.rows, index, grid.overlap)
+        weights = module._weights(grid.rows, index, grid.overlap).numpy()
         assert weights.dtype == np.float32
         assert 0 <= weights.min() <= weights.max() <= 1
         total[start:stop] += weights
@@ -46,7 +47,7 @@ def test_the_weights_of_all_tiles_add_up_to_one(grid: TileGrid) -> None:
 
 @given(st.integers(0, 200))
 def test_a_ramp_rises_smoothly_and_fits_its_mirror_image(overlap: int) -> None:
-    rise = module._rise(overlap)
+    rise = module._rise(overlap).numpy()
     assert rise.shape == (overlap,)
     assert np.allclose(rise + rise[::-1], 1, atol=1e-6)
     assert (np.diff(rise) >= 0).all()
@@ -66,9 +67,9 @@ def test_tiles_left_alone_give_back_the_photograph_band_by_band(shape: tuple[int
     pixels = np.random.default_rng(0).random((*shape, 3)).astype(np.float32)
     before = pixels.copy()
     seen = 0
-    for band in join_tiles(pixels, TileGrid(*shape, 64, 21, 4), lambda tile: tile.copy()):
+    for band in join_tiles(pixels, TileGrid(*shape, 64, 21, 4), lambda tile: torch.from_numpy(tile.copy())):
         assert band.top == seen
-        assert np.abs(band.unit - before[seen : seen + len(band.unit)]).max() <= 1e-6
+        assert np.abs(band.unit.numpy() - before[seen : seen + len(band.unit)]).max() <= 1e-6
         pixels[seen : seen + len(band.unit)] = np.nan  # nobody looks at these again
         seen += len(band.unit)
     assert seen == shape[0]
@@ -77,8 +78,8 @@ def test_tiles_left_alone_give_back_the_photograph_band_by_band(shape: tuple[int
 def test_the_middle_of_what_two_tiles_share_leads_from_one_to_the_other() -> None:
     values = iter([0.0, 1.0])
     grid = TileGrid(64, 100, 64, 21, 1)
-    (band,) = join_tiles(np.zeros((64, 100, 3)), grid, lambda tile: np.full(tile.shape, next(values), np.float32))
-    row = band.unit[30, :, 0]
+    (band,) = join_tiles(np.zeros((64, 100, 3)), grid, lambda tile: torch.full(tile.shape, next(values)))
+    row = band.unit[30, :, 0].numpy()
     shared, stop = grid.columns[1][0], grid.columns[0][1]
     assert stop - shared == 21
     assert (row[: shared + 7] == 0).all()
