@@ -19,6 +19,7 @@ from blursynth.photos.writing import check_target
 from blursynth.places import STREAM, find_photographs, is_clip, output_paths
 from blursynth.progress import SILENT, Progress
 
+from .allocation import reused_memory
 from .footage import deblur_clip
 from .memory import free_bytes
 from .overlap import overlapped
@@ -80,6 +81,7 @@ class DeblurResult:
     page: Path | None = None
 
 
+@reused_memory()
 def deblur_files(
     sources: Sequence[Path],
     outputs: Sequence[Path],

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from blursynth.errors import SettingsError
 
+from .allocation import reused_memory
 from .device import autocast, choose_device, computes_bfloat16, is_out_of_memory, memory_errors
 from .lite import Lite
 from .memory import bytes_per_pixel, free_bytes, free_gpu_bytes
@@ -27,6 +28,7 @@ _USUAL_BYTES = 4 << 30  # for a tile of networks that need more for a pixel than
 _NAFNET_SIDE, _NAFNET_OVERLAP = 384, 96  # it looks at all of a tile, measured with this much (Chu et al., ECCV 2022)
 _LEAST_SIDE = 64
 _SHARE_OF_MEMORY = 0.8  # the rest is for what is not counted
+_LARGE = 10_000_000  # samples; the tensors of smaller photographs are small enough for glibc to keep by itself
 _CELL = 64  # px
 _MAX_MEAN_CHANGE, _MAX_RMS_CHANGE = 0.2, 0.4  # of a cell, with white as 1
 
@@ -216,7 +218,8 @@ class Deblurrer:
         is_image = pixels.ndim == 3 and pixels.shape[2] == 3 and pixels.size > 0
         if not is_image or pixels.dtype not in {np.dtype(np.uint8), np.dtype(np.uint16)}:
             raise ValueError(f"pixels are {pixels.dtype} {pixels.shape}: expected (H, W, 3) uint8 or uint16")
-        with memory_errors("give more with --memory, or close other programs"):
+        keeping = reused_memory() if pixels.size >= _LARGE else nullcontext()
+        with keeping, memory_errors("give more with --memory, or close other programs"):
             restored = np.empty_like(pixels) if out is None else out
             if (restored.shape, restored.dtype) != (pixels.shape, pixels.dtype):
                 raise ValueError(f"out is {restored.dtype} {restored.shape}: expected {pixels.dtype} {pixels.shape}")
