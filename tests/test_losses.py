@@ -89,9 +89,15 @@ def test_psnr_loss_by_hand() -> None:
     restored = sharp.clone()
     restored[0] += 0.1  # 20 dB
     restored[1] += 0.01  # 40 dB
-    # the mean of the numbers, not the number of the mean error, which would be 22.97 dB
-    assert psnr_loss(restored, sharp).item() == pytest.approx(-30, abs=1e-3)
-    assert psnr_loss(sharp, sharp).item() == pytest.approx(-80, abs=1e-3)
+    # the mean of the numbers, not the number of the mean error; 1e-4 is added to the squares
+    assert psnr_loss(restored, sharp).item() == pytest.approx(5 * (math.log10(0.0101) + math.log10(0.0002)), abs=1e-3)
+    assert psnr_loss(sharp, sharp).item() == pytest.approx(-40, abs=1e-3)
+
+
+def test_psnr_loss_does_not_hold_what_is_sharp_already_for_more_than_it_is_worth() -> None:
+    sharp = torch.full((1, 3, 4, 4), 0.5)
+    assert psnr_loss(sharp + 0.25 / 255, sharp) - psnr_loss(sharp, sharp) < 0.05  # a quarter of a code
+    assert psnr_loss(sharp + 0.01, sharp) - psnr_loss(sharp, sharp) > 3
 
 
 def test_charbonnier_loss_by_hand() -> None:
