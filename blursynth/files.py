@@ -1,8 +1,8 @@
 """Every write to disk, in one place.
 
 A file under its final name is complete: it was written under a temporary name in the same folder, flushed to the
-disk, renamed, and the folder flushed too. What a killed run leaves behind is a ``.blursynth-*.tmp`` file, which the
-next run sweeps away; what a run's own workers leave when they are ended at once, the run itself.
+disk, renamed, and the folder flushed too. What a killed run leaves behind is a ``.blursynth-*.tmp`` file, which
+`blursynth.sweeping` removes.
 """
 
 import errno
@@ -13,8 +13,7 @@ import re
 import secrets
 import socket
 import stat
-import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -22,11 +21,13 @@ from typing import IO
 from blursynth.errors import BlursynthError, OutputError, RefusedError, SettingsError
 
 __all__ = [
+    "TEMPORARY",
     "Replacement",
     "append_line",
     "as_output_error",
     "check_regular_file",
     "expand",
+    "host_mark",
     "make_directory",
     "newest_first",
     "printable",
@@ -34,15 +35,14 @@ __all__ = [
     "replacing",
     "reserve",
     "sha256_of",
-    "sweep",
-    "swept",
     "write_at",
     "write_bytes",
     "write_together",
 ]
 
-_TEMPORARY = re.compile(r"\.blursynth-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.tmp")
-_STALE_SECONDS = 24 * 3600  # a temporary file of another machine is left alone for a day
+TEMPORARY = re.compile(r"\.blursynth-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.tmp")
+"""Names of files that are being written: the mark of the machine, the process, a random number."""
+
 _HASH_BLOCK_BYTES = 1 << 22
 _ADVICE = {
     errno.ENOSPC: "the disk is full: make room and run the same command again",
@@ -183,12 +183,13 @@ def make_directory(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
 
 
-def _host_mark() -> str:
+def host_mark() -> str:
+    """Return what tells this machine from others in the names of temporary files."""
     return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
 
 
 def _temporary_beside(path: Path) -> Path:
-    return path.parent / f".blursynth-{_host_mark()}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
+    return path.parent / f".blursynth-{host_mark()}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
 
 
 def _flush(path: Path, flags: int) -> None:
@@ -371,66 +372,3 @@ def _sha256(file: IO[bytes]) -> str:
 def newest_first(paths: list[Path]) -> list[Path]:
     """Sort files by modification time, newest first; equal times by name."""
     return sorted(paths, key=lambda path: (-path.stat().st_mtime_ns, path.name))
-
-
-def sweep(directory: Path) -> list[Path]:
-    """Remove the temporary files that killed runs left in ``directory``; return their paths."""
-    swept = []
-    for path in directory.iterdir():
-        match = _TEMPORARY.fullmatch(path.name)
-        if match and _is_stale(path, host_mark=match[1], pid=int(match[2])):
-            with suppress(OSError):
-                path.unlink()
-                swept.append(path)
-    return swept
-
-
-@contextmanager
-def swept(directories: Iterable[Path], note: Callable[[str], None] = lambda _text: None) -> Iterator[None]:
-    """Sweep folders before the block, and again after it however it ends: its workers may have been ended at once.
-
-    Parameters
-    ----------
-    directories
-        Folders; those that are not there are passed over.
-    note
-        Told of each file that an earlier run left.
-
-    Raises
-    ------
-    OutputError
-        If a folder cannot be looked into.
-    """
-    directories = tuple(directories)
-    for left in _sweep_all(directories):
-        note(f"{left.name}: left by a killed run, removed")
-    try:
-        yield
-    except BaseException:
-        with suppress(OutputError):  # what went wrong before is what is to be told
-            _sweep_all(directories)
-        raise
-    _sweep_all(directories)
-
-
-def _sweep_all(directories: Iterable[Path]) -> list[Path]:
-    left = []
-    for directory in directories:
-        with as_output_error(directory):
-            left += sweep(directory) if directory.is_dir() else []
-    return left
-
-
-def _is_stale(path: Path, *, host_mark: str, pid: int) -> bool:
-    if host_mark != _host_mark():
-        try:
-            return time.time() - path.stat().st_mtime > _STALE_SECONDS
-        except FileNotFoundError:  # it has got its name meanwhile
-            return False
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return True
-    except PermissionError:
-        return False
-    return pid == os.getpid()  # our own number from an earlier life

@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blursynth.errors import BlursynthError, PhotoError, RefusedError, SettingsError
-from blursynth.files import as_output_error, make_directory, printable, refuse_existing, sweep, write_bytes
+from blursynth.files import as_output_error, make_directory, printable, refuse_existing, write_bytes
 from blursynth.pages import Picture, compare_page
 from blursynth.photos import Photo, decode_photo, encode_photo, read_photo, write_photo
 from blursynth.photos.photo import Samples
 from blursynth.photos.writing import check_target
 from blursynth.places import STREAM, find_photographs, is_clip, output_paths
 from blursynth.progress import SILENT, Progress
+from blursynth.sweeping import sweep
 
 from .allocation import reused_memory
 from .footage import deblur_clip

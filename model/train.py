@@ -14,9 +14,10 @@ import torch
 from torch import nn
 
 from blursynth.errors import CheckpointError, MachineError, SettingsError
-from blursynth.files import make_directory, newest_first, printable, swept, write_bytes
+from blursynth.files import make_directory, newest_first, printable, write_bytes
 from blursynth.locks import locked
 from blursynth.progress import SILENT, Progress
+from blursynth.sweeping import swept
 
 from .bundled import initial_weights
 from .card import card_text

@@ -23,7 +23,7 @@ from blursynth.engine import cluster as cluster_module
 from blursynth.engine import running as engine
 from blursynth.engine.running import Engine, Failure, run_tasks, take_part
 from blursynth.errors import DeviceError, MachineError, OutputError, SettingsError, VideoError
-from blursynth.files import swept
+from blursynth.sweeping import swept
 from engine_tasks import (
     die_once_or_always,
     fail_by_number,

@@ -258,7 +258,7 @@ def test_what_a_killed_run_left_is_swept(pairs: Path, tmp_path: Path) -> None:
     (tmp_path / "run" / "samples").mkdir(parents=True)
     with subprocess.Popen(["true"]) as process:
         pass  # its number is free again
-    mark = importlib.import_module("blursynth.files")._host_mark()
+    mark = importlib.import_module("blursynth.files").host_mark()
     name = f".blursynth-{mark}-{process.pid}-{'0' * 8}.tmp"
     left = [tmp_path / "run" / name, tmp_path / "run" / "samples" / name]
     for path in left:

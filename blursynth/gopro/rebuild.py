@@ -10,7 +10,7 @@ from pathlib import Path
 
 from blursynth.crf import response_curve
 from blursynth.errors import PhotoError, RefusedError, SettingsError
-from blursynth.files import make_directory, printable, sweep, write_bytes
+from blursynth.files import make_directory, printable, write_bytes
 from blursynth.gopro.clips import GoproClip, GoproPair, gopro_clips, pairs_of
 from blursynth.gopro.images import (
     Image,
@@ -24,6 +24,7 @@ from blursynth.gopro.images import (
 from blursynth.gopro.report import ClipReport, Comparison, RebuildReport
 from blursynth.locks import locked
 from blursynth.progress import SILENT, Progress
+from blursynth.sweeping import sweep
 
 __all__ = ["rebuild"]
 

@@ -13,12 +13,13 @@ from typing import Any
 
 from blursynth.engine import Engine, Failure, run_tasks
 from blursynth.errors import RefusedError, SettingsError
-from blursynth.files import as_output_error, make_directory, printable, swept, write_bytes
+from blursynth.files import as_output_error, make_directory, printable, write_bytes
 from blursynth.layouts.naming import NamedPair, name_pairs
 from blursynth.layouts.writing import Crop, LmdbTask, PictureTask, TarTask, Task, VideoTask, is_written, write
 from blursynth.locks import locked
 from blursynth.progress import SILENT, Progress
 from blursynth.shards import Manifest
+from blursynth.sweeping import swept
 
 __all__ = ["WRITTEN_LAYOUTS", "ExportSummary", "export_shards"]
 

@@ -11,10 +11,11 @@ from typing import Any, Protocol
 
 from blursynth.engine import take_part
 from blursynth.errors import RefusedError, SettingsError
-from blursynth.files import make_directory, printable, swept
+from blursynth.files import make_directory, printable
 from blursynth.locks import locked
 from blursynth.progress import SILENT, Progress
 from blursynth.shards import Entry, Manifest, Shard
+from blursynth.sweeping import swept
 
 __all__ = ["Folder", "Settings", "open_folder", "share_of"]
 

@@ -10,9 +10,10 @@ from typing import Any, Literal
 import torch
 
 from blursynth.errors import RefusedError, SettingsError
-from blursynth.files import make_directory, printable, refuse_existing, sweep
+from blursynth.files import make_directory, printable, refuse_existing
 from blursynth.locks import locked
 from blursynth.progress import SILENT, Progress
+from blursynth.sweeping import sweep
 
 from ..device import choose_device
 from .comparing import Difference, check_comparable, compare

@@ -21,7 +21,6 @@ from blursynth.files import (
     make_directory,
     printable,
     sha256_of,
-    swept,
     write_bytes,
 )
 from blursynth.locks import locked
@@ -39,6 +38,7 @@ from blursynth.shake.benchmark import (
     trial_name,
 )
 from blursynth.shake.playback import Playback
+from blursynth.sweeping import swept
 from blursynth.windows import pair_key
 
 __all__ = ["KohlerConfig", "make_kohler_set"]
