@@ -19,6 +19,7 @@ from blursynth.locks import locked
 from blursynth.progress import SILENT, Progress
 from blursynth.sweeping import swept
 
+from .allocation import reused_memory
 from .bundled import initial_weights
 from .card import card_text
 from .checkpoint import Checkpoint, save_checkpoint
@@ -128,7 +129,7 @@ def train(
         If memory runs out, the disk says no, the device is not there or another process of the run has ended.
     """
     config = config or TrainConfig()
-    with joined() as world:
+    with joined() as world, reused_memory():
         run = Path(world.text_of_first(str(run)))
         progress = progress if world.is_first else SILENT
         return _train(directory, run, config, world, resume=resume, progress=progress, network=network)
