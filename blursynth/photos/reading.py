@@ -4,6 +4,7 @@ import io
 import logging
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -51,6 +52,7 @@ _MODES = {
     **dict.fromkeys(("P", "PA", "RGB", "RGBA", "RGBX", "YCbCr"), ("RGB", "RGBA")),
 }
 _BAND_PX = 1 << 18
+_BESIDE_PX = 50_000_000  # up to here, what the check of a JPEG takes may lie in memory beside the photograph
 
 
 def read_photo(path: str | os.PathLike[str], *, max_pixels: int = 500_000_000, max_bytes: int | None = None) -> Photo:
@@ -114,9 +116,14 @@ def _decode_data(data: bytes, max_pixels: int, max_bytes: int | None) -> Photo:
                 f"{image.width}x{image.height} takes {needed / 1e9:.2g} GB to decode, and there are "
                 f"{max(0, max_bytes) / 1e9:.2g} GB: give more with --memory, or use a machine with more"
             )
-        if file_format == "JPEG" and not is_whole_jpeg(data):
+        with ThreadPoolExecutor(1) as beside:
+            is_whole = beside.submit(is_whole_jpeg, data) if file_format == "JPEG" else None
+            if is_whole and image.width * image.height > _BESIDE_PX:
+                wait([is_whole])
+            photo = _read(image, file_format, data, is_deep=is_deep)
+        if is_whole and not is_whole.result():
             logger.warning("damaged: its scan breaks off or makes no sense; part of it is not the photograph")
-        return _read(image, file_format, data, is_deep=is_deep)
+        return photo
 
 
 def _needed_bytes(image: ImageFile, *, is_deep: bool) -> int:
