@@ -80,7 +80,7 @@ def run(folder: Path) -> None:
             f"lite-tiny forward alone, {SIDE} px, float32": lambda: forward(nullcontext(), SIDE, SIDE, network),
             "deblurring with mscnn (the paper's network)": lambda: restored(paper, PAPER_SIDE),
         },
-        rounds=2,
+        rounds=3,
     )
     aims = {alone: 1 / 1.3, "deblurring with mscnn (the paper's network)": 15.0}
     show("deblurring on the CPU", found, "megapixels", against=aims)
