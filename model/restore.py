@@ -23,7 +23,7 @@ from .tiles import TileGrid, join_tiles
 
 __all__ = ["Deblurrer"]
 
-_SIDE, _OVERLAP = 4096, 320  # px; with 240, blurred photographs differed by up to 8 codes from themselves untiled
+_SIDE, _OVERLAP = 4096, 384  # px; with 320, blurred photographs differed by up to 3 codes from themselves untiled
 _USUAL_BYTES = 4 << 30  # for a tile of networks that need more for a pixel than ours
 _NAFNET_SIDE, _NAFNET_OVERLAP = 384, 96  # it looks at all of a tile, measured with this much (Chu et al., ECCV 2022)
 _LEAST_SIDE = 64
@@ -57,7 +57,7 @@ class Deblurrer:
         Largest side of a tile, in px; without it 4096 px, of a `NAFNet` 384 px, or less if memory does not suffice or
         the network would take more than 4 GiB for a tile.
     overlap
-        How much of a tile is shared with the next, in px; without it 320, with which `tiny` gives what it gives
+        How much of a tile is shared with the next, in px; without it 384, with which `tiny` gives what it gives
         without tiles within one code; of a `NAFNet` 96; or a third of small tiles.
     strength
         From 0, the photograph as it was, to 1, all that the network says.
